@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Bytes of one image file or block device: open, asynchronous transfers of
+ * guest data, synchronous transfers of metadata, barriers, space.
+ *
+ * Layer 1. Knows nothing of qcow2. Offsets are host offsets in bytes.
+ *
+ * Context: .map may call qcow2_backend_can_inline() and
+ * qcow2_backend_try_inline() only; everything else sleeps and is called by
+ * workers and by ioctl entry points, which both run inside memalloc_noio_save().
+ * done() of a transfer runs in any context, hard interrupt included.
+ */
+#ifndef QCOW2_BACKEND_H
+#define QCOW2_BACKEND_H
+
+#include <linux/bio.h>
+#include <linux/fs.h>
+#include <linux/workqueue.h>
+#include "dm-qcow2.h"
+
+/*
+ * Legend: I = constant from open to close.
+ */
+struct qcow2_backend {
+	struct file *file;	/* I: file image: all I/O; NULL for a block device */
+	struct dm_dev *dev;	/* I: block-device image: I/O, deps, limits */
+	struct block_device *bdev; /* I: of dev */
+	struct file *node;	/* I: block device given by path: its node, read-only, carries byte locks only */
+	struct dm_target *ti;	/* I: for dm_put_device */
+	struct workqueue_struct *wq; /* I: finishes short transfers; set by the owner before the first transfer */
+	u32 granule;		/* I: offsets and lengths of a direct transfer are multiples of it */
+	u32 mem_align;		/* I: alignment of memory of a direct transfer, a power of two */
+	bool writable;		/* I */
+	bool direct;		/* I: O_DIRECT works; else the page cache is used */
+	bool nowait;		/* I: the inline attempt may be tried at all (file system on the list of compat.h) */
+	bool extends_with_zeros; /* I: bytes past the old end read as zero after an extension (files) */
+	bool same_file;		/* I: f_op->lock exists: I/O must go through the file that holds the byte locks */
+	bool no_fallocate;	/* remembered -EOPNOTSUPP; a lost race costs one more try */
+	bool no_punch;
+	u64 step;		/* next extension step; owner serialises extensions */
+};
+
+/*
+ * One asynchronous transfer of guest data. The caller owns it and fills the
+ * first part; it lives until done() was called. @bvec is not copied.
+ */
+struct qcow2_xfer {
+	struct qcow2_backend *backend;
+	const struct bio_vec *bvec;
+	struct bvec_iter iter;		/* where in bvec, and how many bytes; bi_sector unused */
+	u64 hoff;
+	bool write;
+	bool fua;			/* durable before done() */
+	int ret;			/* 0 or negative errno, valid in done() */
+	void (*done)(struct qcow2_xfer *xfer);
+	/* backend.c only */
+	atomic_t refs;
+	bool frozen;			/* holds sb_start_write of the file's super block */
+	u32 transferred;
+	union {
+		struct kiocb iocb;
+		struct bio bio;
+	};
+	struct work_struct work;
+};
+
+/*
+ * Open @path (or "major:minor") with the caller's rights. Refuses what is
+ * neither a regular file nor a block device, swap files, append-only files,
+ * host-managed zoned devices in every role, and writing on zonefs (file
+ * systems that cannot write randomly). Sets *@error to a sentence and logs
+ * the values. Reads nothing, writes nothing. Returns 0 or negative errno of
+ * INTERFACE.md.
+ */
+int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
+		       const char *path, bool writable, const char **error);
+/* Use @file (same inode, same or wider mode) for all I/O from now on; takes a reference, drops the old one. */
+void qcow2_backend_use_file(struct qcow2_backend *backend, struct file *file);
+void qcow2_backend_close(struct qcow2_backend *backend);
+
+/* Current end in bytes: i_size, or the device's capacity. Any context. */
+u64 qcow2_backend_size(const struct qcow2_backend *backend);
+
+/* The real path (d_path) into @buf; returns a pointer into it or ERR_PTR. */
+char *qcow2_backend_path(const struct qcow2_backend *backend, char *buf, int size);
+
+/*
+ * rules.md (d), the part that is cheap and concerns the context and the file:
+ * may .map try this transfer inline? Never sleeps. @bio is the clone, for
+ * its blkcg.
+ */
+bool qcow2_backend_can_inline(const struct qcow2_backend *backend,
+			      const struct bio *bio, bool write);
+/*
+ * Try @xfer without blocking. false: nothing was started, done() is not
+ * called, a worker must submit it. true: done() was or will be called; then
+ * ret may be -EAGAIN (late refusal or a short count): the owner gives its
+ * lookup up and lets a worker look up and submit the whole again.
+ * Only after qcow2_backend_can_inline() said yes in the same context.
+ */
+bool qcow2_backend_try_inline(struct qcow2_xfer *xfer, const struct bio *bio);
+/*
+ * Start @xfer; may block (frozen file system, allocation). done() is called
+ * exactly once, possibly before this returns. Short transfers are continued;
+ * reads past the end give zeros; alignment that the file cannot do directly
+ * goes through a bounce buffer (reads) or is -EINVAL (writes).
+ */
+void qcow2_backend_submit(struct qcow2_xfer *xfer);
+
+/*
+ * Synchronous metadata I/O with a kernel buffer (any kernel address, vmalloc
+ * included). Reads: any alignment, zeros past the end. Writes: multiples of
+ * granule.
+ */
+int qcow2_backend_read(struct qcow2_backend *backend, u64 hoff, void *buf, size_t len);
+int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff, const void *buf, size_t len);
+
+/* All completed writes are durable when this returns 0. Never retried here. */
+int qcow2_backend_barrier(struct qcow2_backend *backend);
+
+/*
+ * Make the file at least @end bytes long, in growing steps (rules.md 31).
+ * -ENOSPC on a block device that is too small, and on a full file system.
+ */
+int qcow2_backend_extend(struct qcow2_backend *backend, u64 end);
+/* Cut the file to @end bytes; best effort, nothing on a block device. */
+void qcow2_backend_trim(struct qcow2_backend *backend, u64 end);
+/* Give the range back; best effort; contents undefined afterwards. */
+void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len);
+/* Make the range read as zeros, by the cheapest way that is sure. */
+int qcow2_backend_zero(struct qcow2_backend *backend, u64 hoff, u64 len);
+/* Write back and drop the page cache of the image (rules.md 15). */
+int qcow2_backend_invalidate(struct qcow2_backend *backend);
+
+#endif
