@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""Find the lines of a kernel log that no test may cause."""
+
+import re
+
+BAD = re.compile("|".join((
+    r"\bWARNING: ", r"\bBUG\b", r"\bOops\b", r"Kernel panic", r"general protection fault",
+    r"[Uu]nable to handle", r"invalid opcode", r"divide error", r"stack segment", r"double fault",
+    r"KASAN", r"KCSAN: ", r"KFENCE", r"UBSAN: ", r"ODEBUG: ", r"refcount_t: ",
+    r"kmemleak: \d+ new suspected", r"unreferenced object", r"[Uu]se-after-free",
+    r"list_(add|del)", r"corrupted list", r"bad page", r"Bad page", r"still has objects", r"Objects remaining",
+    r"possible circular locking", r"possible recursive locking", r"possible irq lock",
+    r"inconsistent lock state", r"inconsistent \{", r"suspicious RCU usage", r"held lock freed",
+    r"bad unlock balance", r"lock held when returning", r"still holding locks", r"DEBUG_LOCKS_WARN_ON",
+    r"scheduling while atomic", r"sleeping function called from invalid", r"Voluntary context switch within RCU",
+    r"blocked for more than \d+ seconds", r"rcu.*stall", r"soft lockup", r"hard LOCKUP",
+)))
+
+# Lines that match by their words only.
+HARMLESS = re.compile("|".join((
+    r"kmemleak: Kernel memory leak detector initialized", r"kfence: initialized",
+    r"KASAN init", r"KernelAddressSanitizer initialized", r"RCU CPU stall warnings timeout",
+    r"vm-run: ", r"Command line: ", r"Kernel command line: ",
+)))
+
+
+def bad_lines(text, allow=()):
+    """Return the lines of text that no test may cause, but those matching a pattern of allow."""
+    allowed = [re.compile(pattern) for pattern in allow]
+    return [line for line in text.splitlines()
+            if BAD.search(line) and not HARMLESS.search(line)
+            and not any(pattern.search(line) for pattern in allowed)]
