@@ -75,6 +75,11 @@ struct qcow2_bitmaps_disk {
 	__be64 directory_offset;
 } __attribute__((packed));
 
+struct qcow2_crypto_disk {
+	__be64 offset;
+	__be64 length;
+} __attribute__((packed));
+
 struct qcow2_snapshot_disk {
 	__be64 l1_table_offset;
 	__be32 l1_size;
@@ -110,6 +115,7 @@ enum qcow2_compression { QCOW2_COMPRESSION_DEFLATE, QCOW2_COMPRESSION_ZSTD };
 /* Limits of QEMU, checked before anything is allocated. */
 #define QCOW2_MIN_CLUSTER_BITS		9
 #define QCOW2_MAX_CLUSTER_BITS		21
+#define QCOW2_MIN_EXTENDED_L2_BITS	14	/* 32 subclusters of a sector */
 #define QCOW2_MAX_REFCOUNT_ORDER	6
 #define QCOW2_MAX_L1_BYTES		(32ULL << 20)
 #define QCOW2_MAX_REFTABLE_BYTES	(8ULL << 20)
@@ -120,9 +126,14 @@ enum qcow2_compression { QCOW2_COMPRESSION_DEFLATE, QCOW2_COMPRESSION_ZSTD };
 #define QCOW2_MAX_BITMAP_DIR_BYTES	(1024ULL * QCOW2_MAX_BITMAPS)
 #define QCOW2_MAX_NAME			1023
 #define QCOW2_MAX_BACKING_FORMAT	15
-#define QCOW2_MAX_HOFF			BIT_ULL(56)
+#define QCOW2_MAX_DATA_FILE		4095
+#define QCOW2_MAX_HOFF			BIT_ULL(56)	/* first offset too high */
 
-/* A string inside the header cluster; length 0 = absent. Not terminated. */
+/*
+ * A string inside the header cluster (or the snapshot table); length 0 =
+ * absent. Not terminated, and the bytes are whatever the image holds: never
+ * print or open it as it is.
+ */
 struct qcow2_string {
 	u32 offset;
 	u32 length;
@@ -147,11 +158,11 @@ struct qcow2_header {
 	u32 header_length;
 	u8 compression_type;
 	/* from the extensions and the end of cluster 0 */
-	struct qcow2_string backing_file;
+	struct qcow2_string backing_file;	/* offset counts even if empty */
 	struct qcow2_string backing_format;
 	struct qcow2_string data_file;
 	struct qcow2_string feature_names;
-	bool has_bitmaps;
+	bool has_bitmaps;		/* and autoclear bit 0 vouches for them */
 	u32 nb_bitmaps;
 	u64 bitmap_directory_offset;
 	u64 bitmap_directory_size;
@@ -162,12 +173,13 @@ struct qcow2_header {
 /*
  * What a verifier found. QCOW2_OK is 0; every other value names one broken
  * rule. qcow2_verdict_text() gives the sentence, qcow2_verdict_errno() the
- * positive errno of INTERFACE.md (EINVAL not qcow2, EUCLEAN malformed,
- * EOPNOTSUPP unknown feature, EFBIG a limit). format.c holds the table.
+ * positive errno (EINVAL not qcow2, EUCLEAN malformed, EOPNOTSUPP unknown
+ * version or feature, EFBIG a limit). format.c holds the table.
  */
 enum qcow2_verdict {
 	QCOW2_OK,
 	QCOW2_NOT_QCOW2,		/* too short or wrong magic */
+	QCOW2_HEADER_TRUNCATED,		/* right magic, but the file ends early */
 	QCOW2_BAD_VERSION,
 	QCOW2_BAD_CLUSTER_BITS,
 	QCOW2_BAD_HEADER_LENGTH,
@@ -178,7 +190,7 @@ enum qcow2_verdict {
 	QCOW2_L1_TOO_LARGE,
 	QCOW2_L1_UNALIGNED,
 	QCOW2_L1_RANGE,			/* beyond 2^56 or wraps */
-	QCOW2_REFTABLE_EMPTY,
+	QCOW2_REFTABLE_EMPTY,		/* reported last, see below */
 	QCOW2_REFTABLE_TOO_LARGE,
 	QCOW2_REFTABLE_UNALIGNED,
 	QCOW2_REFTABLE_RANGE,
@@ -200,39 +212,52 @@ enum qcow2_verdict {
 	QCOW2_EXT_CRYPTO_VALUES,
 	QCOW2_EXT_CRYPTO_MISMATCH,
 	QCOW2_EXT_DATA_FILE_SIZE,
-	QCOW2_TABLES_OVERLAP,		/* header, L1, refcount table share clusters */
-	QCOW2_L1_ENTRY_RESERVED,
+	QCOW2_TABLES_OVERLAP,		/* header and tables share clusters */
+	QCOW2_L1_ENTRY_RESERVED,	/* *_RESERVED: only by the *_check() */
 	QCOW2_L1_ENTRY_UNALIGNED,
 	QCOW2_L1_ENTRY_COPIED_EMPTY,
+	QCOW2_L2_ENTRY_RESERVED,
 	QCOW2_L2_ENTRY_UNALIGNED,
 	QCOW2_L2_ENTRY_ZERO_V2,
 	QCOW2_L2_ENTRY_SUBCLUSTERS,	/* both bits, or allocated without offset */
-	QCOW2_L2_ENTRY_COMPRESSED,	/* range beyond its field, or COPIED set */
+	QCOW2_L2_ENTRY_COMPRESSED,	/* range beyond 2^56, or COPIED set */
+	QCOW2_L2_ENTRY_DATA_FILE,	/* not at its guest offset, or compressed */
+	QCOW2_REFTABLE_ENTRY_RESERVED,
 	QCOW2_REFTABLE_ENTRY_UNALIGNED,
-	QCOW2_SNAPSHOT_RANGE,		/* entry leaves the table */
+	QCOW2_REFTABLE_ENTRY_RANGE,
+	QCOW2_SNAPSHOT_RANGE,		/* entry leaves the bytes given */
 	QCOW2_SNAPSHOT_EXTRA,
+	QCOW2_SNAPSHOT_TABLE_TOO_LARGE,
 	QCOW2_SNAPSHOT_L1,
 	QCOW2_NR_VERDICTS,
 };
 
+/*
+ * The text is a fragment without a full stop and without values. Verdicts on
+ * the header name the field of the specification; verdicts on table entries
+ * follow words of the caller such as "l2 entry 0x7ff2 at 0x50000: ".
+ */
 const char *qcow2_verdict_text(enum qcow2_verdict verdict);
 int qcow2_verdict_errno(enum qcow2_verdict verdict);
 
 /*
  * Decode and verify the fixed header. @buf holds the first @len bytes of the
- * image; at least QCOW2_HEADER_V3_LENGTH + 8 are wanted, fewer are accepted
- * for a version 2 image (72). Does not look at the extensions. Values that
- * only a repair may tolerate (refcount_table_clusters 0) are refused.
- * Unknown incompatible bits: QCOW2_UNKNOWN_INCOMPATIBLE, with @h filled in so
- * far that the feature names can still be looked up.
+ * image; at least sizeof(struct qcow2_header_disk) are wanted, fewer are
+ * accepted for a version 2 image (72). Does not look at the extensions.
+ *
+ * Two verdicts leave @h usable:
+ * QCOW2_UNKNOWN_INCOMPATIBLE: cluster_bits, header_length, backing_file and
+ * the feature words are verified, so that the feature names can be looked up.
+ * QCOW2_REFTABLE_EMPTY: everything else is verified; a repair may go on.
  */
 enum qcow2_verdict qcow2_header_decode(const void *buf, size_t len,
 				       struct qcow2_header *h);
 
 /*
- * Decode the extensions and the backing file name. @cluster holds cluster 0
- * (@len bytes, cluster_size or what the file has of it). @h comes from
- * qcow2_header_decode(), which may have returned UNKNOWN_INCOMPATIBLE.
+ * Decode the extensions and the place of the backing file name. @cluster
+ * holds cluster 0 (@len bytes, cluster_size or what the file has of it). @h
+ * comes from qcow2_header_decode(), which may have returned
+ * QCOW2_UNKNOWN_INCOMPATIBLE or QCOW2_REFTABLE_EMPTY.
  */
 enum qcow2_verdict qcow2_header_extensions(const void *cluster, size_t len,
 					   struct qcow2_header *h);
@@ -241,17 +266,19 @@ enum qcow2_verdict qcow2_header_extensions(const void *cluster, size_t len,
  * The name of feature @bit of @type (0 incompatible, 1 compatible,
  * 2 autoclear): from the image's own table if it has one, else a built-in
  * name, else "unknown". Writes at most @size bytes into @name, always
- * terminated, control characters replaced by '?'.
+ * terminated, everything but printable ASCII replaced by '?'.
  */
 void qcow2_feature_name(const void *cluster, size_t len,
 			const struct qcow2_header *h, unsigned int type,
 			unsigned int bit, char *name, size_t size);
 
 /*
- * Encode the fixed header into @disk (112 bytes; for version 2 only the first
- * 72 are meaningful and the rest is zero).
+ * Encode the fixed header into @disk and return how many bytes of it are the
+ * header: 72 for version 2, else header_length, at most 112. What follows on
+ * disk belongs to unknown fields or extensions and must not be overwritten;
+ * in @disk it is zero.
  */
-void qcow2_header_encode(const struct qcow2_header *h,
+u32 qcow2_header_encode(const struct qcow2_header *h,
 			 struct qcow2_header_disk *disk);
 
 /*
@@ -264,6 +291,12 @@ bool qcow2_extension_next(const void *cluster, size_t len,
 			  const struct qcow2_header *h, u32 *pos, u32 *type,
 			  struct qcow2_string *data);
 
+struct qcow2_geometry;
+
+/* The geometry of the image that @h describes (QCOW2_OK or REFTABLE_EMPTY). */
+void qcow2_header_geometry(const struct qcow2_header *h,
+			   struct qcow2_geometry *geo);
+
 /* ------------------------------------------------------------------------
  * L1, L2
  */
@@ -273,8 +306,10 @@ bool qcow2_extension_next(const void *cluster, size_t len,
 #define QCOW2_L1_HOFF_MASK		GENMASK_ULL(55, 9)
 #define QCOW2_L2_HOFF_MASK		GENMASK_ULL(55, 9)
 #define QCOW2_REFTABLE_HOFF_MASK	GENMASK_ULL(63, 9)
-
-struct qcow2_geometry;
+/* Must be zero, ignored on I/O as QEMU does, reported by the *_check(). */
+#define QCOW2_L1_RESERVED_MASK		(GENMASK_ULL(62, 56) | GENMASK_ULL(8, 0))
+#define QCOW2_L2_RESERVED_MASK		(GENMASK_ULL(61, 56) | GENMASK_ULL(8, 1))
+#define QCOW2_REFTABLE_RESERVED_MASK	GENMASK_ULL(8, 0)
 
 /* What a guest cluster is, by its L2 entry (no extended L2: whole cluster). */
 enum qcow2_cluster_kind {
@@ -288,8 +323,9 @@ enum qcow2_cluster_kind {
 
 struct qcow2_l2_entry {
 	enum qcow2_cluster_kind kind;
-	bool copied;
-	u64 hoff;			/* host offset, bytes; 0 = none */
+	bool has_host;			/* a whole host cluster at hoff */
+	bool copied;			/* only with has_host */
+	u64 hoff;			/* bytes; with a data file 0 is an offset too */
 	u32 compressed_length;		/* bytes available at hoff */
 	u32 alloc;			/* extended L2: subcluster bits */
 	u32 zero;
@@ -303,23 +339,43 @@ struct qcow2_l2_entry {
 enum qcow2_verdict qcow2_l1_decode(const struct qcow2_geometry *geo, u64 raw,
 				   u64 *hoff, bool *copied);
 u64 qcow2_l1_encode(u64 hoff, bool copied);
+/* What qcow2_l1_decode() refuses, and reserved bits: the view of a check. */
+enum qcow2_verdict qcow2_l1_check(const struct qcow2_geometry *geo, u64 raw);
 
 /*
  * Decode one L2 entry; @bitmap is its second word with extended L2, else 0.
+ * Only with QCOW2_OK may @entry be used.
  * An entry of an extended-L2 image that is not compressed is always
  * SUBCLUSTERS unless all its subclusters are of one kind (then that kind;
  * UNALLOCATED with a host offset stays SUBCLUSTERS).
  */
 enum qcow2_verdict qcow2_l2_decode(const struct qcow2_geometry *geo, u64 raw,
 				   u64 bitmap, struct qcow2_l2_entry *entry);
-/* Encode a standard entry of kind UNALLOCATED, ZERO_PLAIN, ZERO_ALLOC, DATA. */
+/*
+ * With an external data file a host cluster lies at its own guest offset:
+ * verify that for the entry that maps @goff (cluster aligned).
+ */
+enum qcow2_verdict qcow2_l2_data_file(const struct qcow2_l2_entry *entry,
+				      u64 goff);
+/*
+ * Encode an entry of kind UNALLOCATED, ZERO_PLAIN, ZERO_ALLOC or DATA; with
+ * extended L2 the first word always is kind SUBCLUSTERS (@hoff may be 0) and
+ * qcow2_l2_encode_bitmap() makes the second.
+ */
 u64 qcow2_l2_encode(enum qcow2_cluster_kind kind, u64 hoff, bool copied);
+u64 qcow2_l2_encode_bitmap(u32 alloc, u32 zero);
+/* What qcow2_l2_decode() refuses, and reserved bits: the view of a check. */
+enum qcow2_verdict qcow2_l2_check(const struct qcow2_geometry *geo, u64 raw,
+				  u64 bitmap);
 
 /* ------------------------------------------------------------------------
  * Refcounts
  */
 
-/* Count number @index of refcount block @block; widths 1 to 64 bits. */
+/*
+ * Count number @index of refcount block @block (8-byte aligned); widths 1 to
+ * 64 bits. The caller has checked @index against the block's size.
+ */
 u64 qcow2_refcount_get(const void *block, u32 index, u32 order);
 /* The caller has checked @value <= qcow2_refcount_max(@order). */
 void qcow2_refcount_set(void *block, u32 index, u32 order, u64 value);
@@ -327,6 +383,9 @@ u64 qcow2_refcount_max(u32 order);
 /* Entry of the refcount table: *@hoff of the block, 0 = none. */
 enum qcow2_verdict qcow2_reftable_decode(const struct qcow2_geometry *geo,
 					 u64 raw, u64 *hoff);
+/* What qcow2_reftable_decode() refuses, and reserved bits. */
+enum qcow2_verdict qcow2_reftable_check(const struct qcow2_geometry *geo,
+					u64 raw);
 
 /* ------------------------------------------------------------------------
  * Snapshots
@@ -338,7 +397,7 @@ struct qcow2_snapshot {
 	u32 date_nsec;
 	u64 vm_clock_nsec;
 	u64 vm_state_size;
-	u64 disk_size;			/* U64_MAX = not stored (version 2) */
+	u64 disk_size;			/* as stored; U64_MAX = not stored */
 	u64 icount;			/* U64_MAX = none */
 	u32 extra_data_size;
 	struct qcow2_string id;		/* offsets from the table's start */
@@ -346,12 +405,26 @@ struct qcow2_snapshot {
 	u32 length;			/* of the whole entry, padded to 8 */
 };
 
+#define QCOW2_SNAPSHOT_NONE		(~0ULL)	/* disk_size, icount absent */
+
 /*
  * Decode the entry at @offset (multiple of 8) of a snapshot table of which
  * @len bytes are in @table. QCOW2_SNAPSHOT_RANGE if more bytes are needed
- * than there are: the caller reads on, or the table is broken.
+ * than there are: the caller reads on, or the table is broken. The padding of
+ * the last entry may be missing. Does not look at the L1 pair: a snapshot with
+ * a broken one is listed and can be deleted from the list, but not used.
  */
 enum qcow2_verdict qcow2_snapshot_decode(const void *table, u64 len, u64 offset,
 					 struct qcow2_snapshot *snap);
+/* May the snapshot's L1 table be read? */
+enum qcow2_verdict qcow2_snapshot_l1(const struct qcow2_geometry *geo,
+				     const struct qcow2_snapshot *snap);
+/*
+ * Encode the fixed parts; id, name and unknown extra data are the caller's,
+ * who writes the first min(24, extra_data_size) bytes of @extra.
+ */
+void qcow2_snapshot_encode(const struct qcow2_snapshot *snap,
+			   struct qcow2_snapshot_disk *disk,
+			   struct qcow2_snapshot_extra_disk *extra);
 
 #endif
