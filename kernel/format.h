@@ -46,12 +46,12 @@ struct qcow2_header_disk {
 	__be32 header_length;
 	__u8 compression_type;
 	__u8 padding[7];
-} __attribute__((packed));
+} __packed;
 
 struct qcow2_extension_disk {
 	__be32 type;
 	__be32 length;
-} __attribute__((packed));
+} __packed;
 
 enum qcow2_extension_type {
 	QCOW2_EXT_END			= 0,
@@ -66,19 +66,19 @@ struct qcow2_feature_name_disk {
 	__u8 type;		/* 0 incompatible, 1 compatible, 2 autoclear */
 	__u8 bit;
 	char name[46];
-} __attribute__((packed));
+} __packed;
 
 struct qcow2_bitmaps_disk {
 	__be32 nb_bitmaps;
 	__be32 reserved;
 	__be64 directory_size;
 	__be64 directory_offset;
-} __attribute__((packed));
+} __packed;
 
 struct qcow2_crypto_disk {
 	__be64 offset;
 	__be64 length;
-} __attribute__((packed));
+} __packed;
 
 struct qcow2_snapshot_disk {
 	__be64 l1_table_offset;
@@ -90,13 +90,13 @@ struct qcow2_snapshot_disk {
 	__be64 vm_clock_nsec;
 	__be32 vm_state_size;
 	__be32 extra_data_size;
-} __attribute__((packed));
+} __packed;
 
 struct qcow2_snapshot_extra_disk {
 	__be64 vm_state_size_large;
 	__be64 disk_size;
 	__be64 icount;
-} __attribute__((packed));
+} __packed;
 
 #define QCOW2_INCOMPAT_DIRTY		BIT_ULL(0)
 #define QCOW2_INCOMPAT_CORRUPT		BIT_ULL(1)
@@ -174,7 +174,7 @@ struct qcow2_header {
  * What a verifier found. QCOW2_OK is 0; every other value names one broken
  * rule. qcow2_verdict_text() gives the sentence, qcow2_verdict_errno() the
  * positive errno (EINVAL not qcow2, EUCLEAN malformed, EOPNOTSUPP unknown
- * version or feature, EFBIG a limit). format.c holds the table.
+ * version or feature, EFBIG a limit). format_verdict.c holds the table.
  */
 enum qcow2_verdict {
 	QCOW2_OK,
@@ -279,7 +279,7 @@ void qcow2_feature_name(const void *cluster, size_t len,
  * in @disk it is zero.
  */
 u32 qcow2_header_encode(const struct qcow2_header *h,
-			 struct qcow2_header_disk *disk);
+			struct qcow2_header_disk *disk);
 
 /*
  * One step over the extension list: on entry *@pos is 0 or what the last call

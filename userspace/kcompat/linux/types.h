@@ -12,6 +12,10 @@
 #include <stdint.h>
 #include_next <linux/types.h>
 
+#ifndef __packed
+#define __packed __attribute__((__packed__))
+#endif
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
