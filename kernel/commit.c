@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The commit: the one place that decides when metadata reaches the disk.
+ *
+ * Requests change metadata in memory only and stamp every change with the
+ * number of the commit that will contain it. A commit then goes
+ *
+ *   START  under meta->lock: take the number, freeze everything staged, collect
+ *          the waiters that queued so far, open the next number
+ *   P0     only if refcount structures grew (their new blocks and tables were
+ *          written when they were made): barrier
+ *   P1     refcount blocks, refcount table entries, the header's pair: write,
+ *          barrier. Guest data that completed before START is durable now too.
+ *   P2     L2 slices and L1 entries: write, barrier
+ *   P3     the number is durable: thaw, answer the waiters, let quarantine go on
+ *
+ *   idle --(waiter, timer, memory)--> START --> P0 --> P1 --> P2 --> P3 --> idle
+ *                                       |       \______|______/ ENOSPC
+ *                                       |              v
+ *                                       |           stalled --(retry)--> P0
+ *                                       \--(any other error, any barrier)--> fail
+ *
+ * Invariants, each with a test:
+ *  1. A mapping on disk refers only to data that is durable: data completes
+ *     before its mapping is staged, P1's barrier comes before P2's writes.
+ *  2. A count on disk is never lower than the references on disk: increments
+ *     are written in P1 of a commit not later than the mapping's, decrements
+ *     are applied only when the commit that dropped the reference is durable.
+ *  3. A cluster is used again only when nothing on disk points to it and nobody
+ *     still reads it: quarantine.c.
+ *  4. A flush belongs to the first commit that starts after it arrived. It
+ *     never joins a commit that has passed START, and no barrier sent before
+ *     it arrived answers it.
+ *  5. Only one commit runs. A buffer under write is never changed.
+ *  6. ENOSPC keeps everything: the same frozen slices are written again. Every
+ *     other failed write and every failed barrier is final, because the lower
+ *     device may have dropped what it could not write: mode fail, no flush is
+ *     answered with success any more.
+ */
+#include <linux/list_sort.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include "commit.h"
+#include "trace.h"
+
+#define RUN_SLICES	32	/* slices in one write */
+#define RUNS		4	/* writes under way */
+#define STALL_RETRY_MS	1000
+
+struct write_run {
+	struct qcow2_xfer xfer;
+	struct bio_vec bvec[RUN_SLICES];
+	unsigned int nr;
+	u32 bytes;
+	struct completion done;
+};
+
+struct qcow2_commit_writer {
+	struct mutex header_lock;	/* sector, and header writes as a whole */
+	void *sector;
+	struct write_run runs[RUNS];
+};
+
+static const char * const mode_names[] = {
+	[QCOW2_MODE_RW] = "rw",
+	[QCOW2_MODE_RO] = "ro",
+	[QCOW2_MODE_FAIL] = "fail",
+	[QCOW2_MODE_LOST] = "lost",
+};
+
+static const char * const fault_names[] = {
+	[QCOW2_FAULT_NONE] = "none",
+	[QCOW2_FAULT_READ] = "read",
+	[QCOW2_FAULT_WRITE] = "write",
+	[QCOW2_FAULT_BARRIER] = "barrier",
+	[QCOW2_FAULT_NOSPACE] = "nospace",
+	[QCOW2_FAULT_L1] = "l1",
+	[QCOW2_FAULT_L2] = "l2",
+	[QCOW2_FAULT_REFCOUNT] = "refcount",
+	[QCOW2_FAULT_OVERLAP] = "overlap",
+	[QCOW2_FAULT_INFLATE] = "inflate",
+};
+
+const char *qcow2_mode_name(enum qcow2_mode mode)
+{
+	return mode_names[mode];
+}
+
+const char *qcow2_fault_name(enum qcow2_fault fault)
+{
+	return fault_names[fault];
+}
+
+void qcow2_commit_fault(struct qcow2_commit *commit, enum qcow2_fault fault, u64 offset)
+{
+	WRITE_ONCE(commit->fault_offset, offset);
+	WRITE_ONCE(commit->fault, fault);
+}
+
+void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
+			 enum qcow2_fault fault, u64 offset)
+{
+	enum qcow2_mode old = READ_ONCE(commit->mode), seen;
+
+	qcow2_commit_fault(commit, fault, offset);
+	while (old < mode) {
+		seen = cmpxchg(&commit->mode, old, mode);
+		if (seen == old)
+			break;
+		old = seen;
+	}
+	if (old >= mode)
+		return;
+	DMERR("mode is %s now: %s failed at 0x%llx", qcow2_mode_name(mode),
+	      qcow2_fault_name(fault), offset);
+	commit->event(commit, mode == QCOW2_MODE_RO ? QCOW2_EVENT_CORRUPT : QCOW2_EVENT_FAIL);
+	wake_up_all(&commit->room);
+	qcow2_commit_kick(commit);
+}
+
+int qcow2_commit_barrier(struct qcow2_commit *commit)
+{
+	int ret;
+
+	qcow2_stat_inc(commit->stats, QCOW2_STAT_BARRIERS);
+	ret = qcow2_backend_barrier(commit->meta->backend);
+	if (ret)
+		qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_BARRIER, 0);
+	return ret;
+}
+
+int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len)
+{
+	struct qcow2_backend *backend = commit->meta->backend;
+	struct qcow2_commit_writer *writer = commit->writer;
+	u32 start = round_down(offset, backend->granule);
+	int ret;
+
+	mutex_lock(&writer->header_lock);
+	ret = qcow2_backend_read(backend, start, writer->sector, backend->granule);
+	if (!ret) {
+		memcpy(writer->sector + (offset - start), bytes, len);
+		ret = qcow2_backend_write(backend, start, writer->sector, backend->granule);
+	}
+	mutex_unlock(&writer->header_lock);
+	return ret;
+}
+
+/* ------------------------------------------------------------------------
+ * Writing the frozen slices of one phase in large runs
+ */
+
+static void run_done(struct qcow2_xfer *xfer)
+{
+	complete(&container_of(xfer, struct write_run, xfer)->done);
+}
+
+/* Wait for @run, remember its error: one that is not ENOSPC wins. */
+static void run_wait(struct write_run *run, int *ret)
+{
+	wait_for_completion(&run->done);
+	if (run->xfer.ret && (!*ret || *ret == -ENOSPC))
+		*ret = run->xfer.ret;
+	run->xfer.ret = 0;
+	run->nr = 0;
+	run->bytes = 0;
+}
+
+static void run_submit(struct qcow2_commit *commit, struct write_run *run)
+{
+	struct qcow2_xfer *xfer = &run->xfer;
+
+	reinit_completion(&run->done);
+	xfer->backend = commit->meta->backend;
+	xfer->bvec = run->bvec;
+	xfer->iter = (struct bvec_iter){ .bi_size = run->bytes };
+	xfer->write = true;
+	xfer->fua = false;
+	xfer->ret = 0;
+	xfer->done = run_done;
+	qcow2_backend_submit(xfer);
+}
+
+static bool run_takes(const struct write_run *run, const struct qcow2_slice *slice)
+{
+	return !run->nr || (run->nr < RUN_SLICES &&
+			    run->xfer.hoff + run->bytes == slice->hoff);
+}
+
+static void run_add(struct write_run *run, const struct qcow2_slice *slice, u32 size)
+{
+	if (!run->nr)
+		run->xfer.hoff = slice->hoff;
+	run->bvec[run->nr].bv_page = virt_to_page(slice->frozen);
+	run->bvec[run->nr].bv_offset = offset_in_page(slice->frozen);
+	run->bvec[run->nr].bv_len = size;
+	run->nr++;
+	run->bytes += size;
+}
+
+static bool slice_is_mapping(const struct qcow2_slice *slice)
+{
+	return slice->kind == QCOW2_SLICE_L2 || slice->kind == QCOW2_SLICE_L1;
+}
+
+/*
+ * Write the frozen slices of P1 (@mapping false) or P2 (true). meta->writing
+ * belongs to the running commit, and so does what frozen points to: no lock.
+ */
+static int write_slices(struct qcow2_commit *commit, bool mapping)
+{
+	u32 size = qcow2_slice_size(commit->meta->geo);
+	struct qcow2_commit_writer *writer = commit->writer;
+	struct qcow2_slice *slice;
+	unsigned int at = 0, i;
+	int ret = 0;
+
+	list_for_each_entry(slice, &commit->meta->writing, writing) {
+		struct write_run *run = &writer->runs[at];
+
+		if (slice_is_mapping(slice) != mapping)
+			continue;
+		if (!run_takes(run, slice)) {
+			run_submit(commit, run);
+			at = (at + 1) % RUNS;
+			run = &writer->runs[at];
+			run_wait(run, &ret);
+		}
+		run_add(run, slice, size);
+	}
+	if (writer->runs[at].nr)
+		run_submit(commit, &writer->runs[at]);
+	for (i = 0; i < RUNS; i++) {
+		run_wait(&writer->runs[i], &ret);
+		complete(&writer->runs[i].done);
+	}
+	return ret;
+}
+
+static int slice_cmp(void *priv, const struct list_head *a, const struct list_head *b)
+{
+	u64 ha = list_entry(a, struct qcow2_slice, writing)->hoff;
+	u64 hb = list_entry(b, struct qcow2_slice, writing)->hoff;
+
+	return ha < hb ? -1 : ha > hb;
+}
+
+/* ------------------------------------------------------------------------
+ * One commit
+ */
+
+/* What the frozen slices need. */
+struct commit_content {
+	bool growth;		/* refcount table entries or the header's pair */
+	bool counts;
+	bool mapping;
+};
+
+static struct commit_content commit_look(struct qcow2_commit *commit, bool moved)
+{
+	struct commit_content content = { .growth = moved };
+	struct qcow2_slice *slice;
+
+	list_for_each_entry(slice, &commit->meta->writing, writing) {
+		if (slice_is_mapping(slice))
+			content.mapping = true;
+		else
+			content.counts = true;
+		if (slice->kind == QCOW2_SLICE_REFTABLE)
+			content.growth = true;
+	}
+	return content;
+}
+
+static int write_table_move(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+{
+	struct {
+		__be64 hoff;
+		__be32 clusters;
+	} __packed pair = {
+		.hoff = cpu_to_be64(move->hoff),
+		.clusters = cpu_to_be32(move->clusters),
+	};
+
+	return qcow2_commit_header(commit,
+				   offsetof(struct qcow2_header_disk, refcount_table_offset),
+				   &pair, sizeof(pair));
+}
+
+static int commit_write(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+{
+	struct commit_content content;
+	int ret;
+
+	list_sort(NULL, &commit->meta->writing, slice_cmp);
+	content = commit_look(commit, move->number);
+	trace_qcow2_commit_write(commit->running, content.growth, content.counts, content.mapping);
+	if (content.growth) {			/* P0 */
+		ret = qcow2_commit_barrier(commit);
+		if (ret)
+			return ret;
+	}
+	if (content.counts) {			/* P1 */
+		ret = write_slices(commit, false);
+		if (ret)
+			return ret;
+	}
+	if (move->number) {
+		ret = write_table_move(commit, move);
+		if (ret)
+			return ret;
+	}
+	ret = qcow2_commit_barrier(commit);
+	if (ret || !content.mapping)
+		return ret;
+	ret = write_slices(commit, true);	/* P2 */
+	if (ret)
+		return ret;
+	return qcow2_commit_barrier(commit);
+}
+
+static void answer(struct list_head *list, int ret)
+{
+	struct qcow2_waiter *waiter, *next;
+
+	list_for_each_entry_safe(waiter, next, list, list) {
+		list_del_init(&waiter->list);
+		waiter->done(waiter, ret);
+	}
+}
+
+/* The refcount table moved with this commit: the old one is free now. */
+static void free_old_table(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+{
+	struct qcow2_freed *freed;
+	unsigned long flags;
+	u64 i;
+
+	if (!move->number)
+		return;
+	for (i = 0; i < move->old_clusters; i++)
+		qcow2_metaset_remove(commit->rc->metaset, move->old_hclu + i);
+	freed = qcow2_quarantine_alloc(commit->quarantine);
+	freed->hclu = move->old_hclu;
+	freed->count = move->old_clusters;
+	freed->number = move->number;
+	qcow2_quarantine_add(commit->quarantine, freed);
+	spin_lock_irqsave(&commit->meta->lock, flags);
+	commit->rc->move.number = 0;
+	spin_unlock_irqrestore(&commit->meta->lock, flags);
+}
+
+/*
+ * START. True: there is a commit to run, new or stalled. Waiters that cannot
+ * be served are answered.
+ */
+static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *move)
+{
+	struct qcow2_meta *meta = commit->meta;
+	unsigned long flags;
+	LIST_HEAD(refused);
+	bool run;
+
+	spin_lock_irqsave(&meta->lock, flags);
+	if (commit->mode >= QCOW2_MODE_FAIL || !commit->open) {
+		list_splice_init(&commit->waiters, &refused);
+		list_splice_init(&commit->collected, &refused);
+		run = false;
+	} else if (commit->running) {
+		run = true;
+	} else {
+		run = !list_empty(&commit->waiters) || !list_empty(&meta->dirty) ||
+		      commit->rc->move.number;
+		if (run) {
+			list_splice_init(&commit->waiters, &commit->collected);
+			commit->running = __qcow2_meta_freeze(meta);
+		}
+	}
+	if (run) {
+		*move = commit->rc->move;
+		if (move->number > commit->running)
+			move->number = 0;
+	}
+	spin_unlock_irqrestore(&meta->lock, flags);
+	answer(&refused, -EIO);
+	return run;
+}
+
+static void commit_succeeded(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+{
+	struct qcow2_meta *meta = commit->meta;
+	u64 number = commit->running;
+	unsigned long flags;
+	bool was_stalled;
+
+	qcow2_meta_thaw(meta, number);
+	spin_lock_irqsave(&meta->lock, flags);
+	commit->running = 0;
+	was_stalled = commit->stalled;
+	commit->stalled = false;
+	spin_unlock_irqrestore(&meta->lock, flags);
+	qcow2_stat_inc(commit->stats, QCOW2_STAT_COMMITS);
+	wake_up_all(&commit->room);
+	answer(&commit->collected, 0);
+	free_old_table(commit, move);
+	qcow2_quarantine_commit(commit->quarantine, number);
+	if (was_stalled)
+		commit->event(commit, QCOW2_EVENT_OK);
+}
+
+/* No space for metadata: everything stays as it is until there is. */
+static void commit_stalled(struct qcow2_commit *commit)
+{
+	unsigned long flags;
+	LIST_HEAD(refused);
+	bool first;
+
+	spin_lock_irqsave(&commit->meta->lock, flags);
+	first = !commit->stalled;
+	commit->stalled = true;
+	if (commit->impatient) {
+		list_splice_init(&commit->waiters, &refused);
+		list_splice_init(&commit->collected, &refused);
+	}
+	spin_unlock_irqrestore(&commit->meta->lock, flags);
+	qcow2_commit_fault(commit, QCOW2_FAULT_NOSPACE, 0);
+	if (first)
+		commit->event(commit, QCOW2_EVENT_FULL);
+	answer(&refused, -ENOSPC);
+	wake_up_all(&commit->room);
+	queue_delayed_work(commit->wq, &commit->work, msecs_to_jiffies(STALL_RETRY_MS));
+}
+
+static void commit_work(struct work_struct *work)
+{
+	struct qcow2_commit *commit = container_of(to_delayed_work(work),
+						   struct qcow2_commit, work);
+	unsigned int noio = memalloc_noio_save();
+	struct qcow2_table_move move;
+	int ret;
+
+	while (commit_start(commit, &move)) {
+		ret = commit_write(commit, &move);
+		if (ret == -ENOSPC && commit->mode < QCOW2_MODE_FAIL) {
+			commit_stalled(commit);
+			break;
+		}
+		if (ret)
+			qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);
+		else
+			commit_succeeded(commit, &move);
+	}
+	memalloc_noio_restore(noio);
+}
+
+/* ------------------------------------------------------------------------
+ * Asking for one
+ */
+
+void qcow2_commit_changed(struct qcow2_commit *commit)
+{
+	lockdep_assert_held(&commit->meta->lock);
+	if (commit->meta->nr_dirty >= commit->max_dirty)
+		mod_delayed_work(commit->wq, &commit->work, 0);
+	else
+		queue_delayed_work(commit->wq, &commit->work,
+				   msecs_to_jiffies(commit->interval_ms));
+}
+
+void qcow2_commit_wait(struct qcow2_commit *commit, struct qcow2_waiter *waiter)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&commit->meta->lock, flags);
+	list_add_tail(&waiter->list, &commit->waiters);
+	spin_unlock_irqrestore(&commit->meta->lock, flags);
+	qcow2_commit_kick(commit);
+}
+
+void qcow2_commit_kick(struct qcow2_commit *commit)
+{
+	mod_delayed_work(commit->wq, &commit->work, 0);
+}
+
+struct sync_waiter {
+	struct qcow2_waiter waiter;
+	struct completion done;
+	int ret;
+};
+
+static void sync_done(struct qcow2_waiter *waiter, int ret)
+{
+	struct sync_waiter *sync = container_of(waiter, struct sync_waiter, waiter);
+
+	sync->ret = ret;
+	complete(&sync->done);
+}
+
+int qcow2_commit_sync(struct qcow2_commit *commit)
+{
+	struct sync_waiter sync = { .waiter.done = sync_done };
+
+	init_completion(&sync.done);
+	qcow2_commit_wait(commit, &sync.waiter);
+	wait_for_completion(&sync.done);
+	return sync.ret;
+}
+
+static bool has_room(struct qcow2_commit *commit)
+{
+	return READ_ONCE(commit->meta->nr_dirty) < 2 * commit->max_dirty ||
+	       qcow2_commit_mode(commit) != QCOW2_MODE_RW ||
+	       READ_ONCE(commit->impatient) || READ_ONCE(commit->stalled);
+}
+
+void qcow2_commit_throttle(struct qcow2_commit *commit)
+{
+	wait_event(commit->room, has_room(commit));
+}
+
+void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&commit->meta->lock, flags);
+	commit->impatient = impatient;
+	spin_unlock_irqrestore(&commit->meta->lock, flags);
+	wake_up_all(&commit->room);
+	if (READ_ONCE(commit->stalled))
+		qcow2_commit_kick(commit);
+}
+
+int qcow2_commit_init(struct qcow2_commit *commit)
+{
+	u32 granule = commit->meta->backend->granule;
+	int i;
+
+	INIT_DELAYED_WORK(&commit->work, commit_work);
+	init_waitqueue_head(&commit->room);
+	INIT_LIST_HEAD(&commit->waiters);
+	INIT_LIST_HEAD(&commit->collected);
+	commit->running = 0;
+	commit->stalled = false;
+	commit->impatient = false;
+	commit->open = false;
+	commit->fault = QCOW2_FAULT_NONE;
+	commit->fault_offset = 0;
+	commit->writer = kzalloc(sizeof(*commit->writer), GFP_KERNEL);
+	if (!commit->writer)
+		return -ENOMEM;
+	commit->writer->sector = kmalloc(granule, GFP_KERNEL);
+	if (!commit->writer->sector) {
+		kfree(commit->writer);
+		commit->writer = NULL;
+		return -ENOMEM;
+	}
+	mutex_init(&commit->writer->header_lock);
+	for (i = 0; i < RUNS; i++) {
+		init_completion(&commit->writer->runs[i].done);
+		complete(&commit->writer->runs[i].done);
+	}
+	return 0;
+}
+
+void qcow2_commit_exit(struct qcow2_commit *commit)
+{
+	if (!commit->writer)
+		return;
+	cancel_delayed_work_sync(&commit->work);
+	kfree(commit->writer->sector);
+	kfree(commit->writer);
+	commit->writer = NULL;
+}

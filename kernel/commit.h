@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * THE order in which metadata reaches the disk, and the mode of the image.
+ *
+ * Layer 4. The essay and the invariants are in commit.c.
+ */
+#ifndef QCOW2_COMMIT_H
+#define QCOW2_COMMIT_H
+
+#include "dm-qcow2.h"
+#include "map.h"
+#include "meta.h"
+#include "quarantine.h"
+#include "refcount.h"
+
+/* By severity; a mode only ever gets worse while the device lives. */
+enum qcow2_mode {
+	QCOW2_MODE_RW,
+	QCOW2_MODE_RO,		/* by the table, or after corruption was found */
+	QCOW2_MODE_FAIL,	/* a commit or barrier failed */
+	QCOW2_MODE_LOST,	/* resumed after an uncommitted suspend */
+};
+
+enum qcow2_event {
+	QCOW2_EVENT_FULL,
+	QCOW2_EVENT_OK,
+	QCOW2_EVENT_LOW,
+	QCOW2_EVENT_FAIL,
+	QCOW2_EVENT_CORRUPT,
+};
+
+/* What status shows as last=. */
+enum qcow2_fault {
+	QCOW2_FAULT_NONE,
+	QCOW2_FAULT_READ,
+	QCOW2_FAULT_WRITE,
+	QCOW2_FAULT_BARRIER,
+	QCOW2_FAULT_NOSPACE,
+	QCOW2_FAULT_L1,
+	QCOW2_FAULT_L2,
+	QCOW2_FAULT_REFCOUNT,
+	QCOW2_FAULT_OVERLAP,
+	QCOW2_FAULT_INFLATE,
+};
+
+/* Somebody who waits for durability; embedded in the request. */
+struct qcow2_waiter {
+	struct list_head list;
+	void (*done)(struct qcow2_waiter *waiter, int ret);
+};
+
+struct qcow2_commit_writer;
+
+struct qcow2_commit {
+	struct qcow2_meta *meta;	/* constant */
+	struct qcow2_map *map;		/* constant */
+	struct qcow2_refcount *rc;	/* constant */
+	struct qcow2_quarantine *quarantine; /* constant */
+	struct qcow2_stats __percpu *stats; /* constant */
+	struct workqueue_struct *wq;	/* constant: ordered, nobody else's work */
+	unsigned int interval_ms;	/* constant */
+	unsigned int max_dirty;		/* constant: slices that start a commit */
+	void (*event)(struct qcow2_commit *commit, enum qcow2_event event); /* constant; any context */
+	struct delayed_work work;
+	wait_queue_head_t room;		/* woken when slices became clean */
+	struct list_head waiters;	/* meta->lock: for the next START */
+	struct list_head collected;	/* commit work: of the running commit */
+	u64 running;			/* meta->lock: its number, 0 = none */
+	bool stalled;			/* meta->lock: the running commit waits for space */
+	bool impatient;			/* meta->lock: nobody may wait for space */
+	bool open;			/* meta->lock: between activation and park */
+	enum qcow2_mode mode;		/* READ_ONCE anywhere; worsened by qcow2_commit_worsen() */
+	enum qcow2_fault fault;
+	u64 fault_offset;
+	struct qcow2_commit_writer *writer; /* commit work */
+};
+
+int qcow2_commit_init(struct qcow2_commit *commit);
+void qcow2_commit_exit(struct qcow2_commit *commit);
+
+/* Called through meta->changed, under meta->lock: something is staged. */
+void qcow2_commit_changed(struct qcow2_commit *commit);
+/*
+ * Wait for the first commit that starts from now on: done() is called with 0
+ * when everything completed before this call is durable, else with an errno.
+ * Any context; done() may run in this context or in the commit work.
+ */
+void qcow2_commit_wait(struct qcow2_commit *commit, struct qcow2_waiter *waiter);
+/* Start a commit soon: memory is short, or space was made. Any context. */
+void qcow2_commit_kick(struct qcow2_commit *commit);
+/* Commit everything staged, now, and wait. Process context, not on commit->wq. */
+int qcow2_commit_sync(struct qcow2_commit *commit);
+/*
+ * Wait until not too much is staged; on the way of every request that will
+ * stage something, before it holds anything. Sleeps; not on commit->wq.
+ */
+void qcow2_commit_throttle(struct qcow2_commit *commit);
+/*
+ * From now on (@impatient) nobody waits for space: waiters of a stalled commit
+ * get -ENOSPC.
+ */
+void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient);
+/*
+ * Replace @len bytes at @offset of the header: one write within one sector,
+ * not followed by a barrier. Sleeps.
+ */
+int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len);
+/* One barrier over every file of the top layer; counted. A failure is final: mode fail. */
+int qcow2_commit_barrier(struct qcow2_commit *commit);
+/* Is the mapping of commit @number durable? */
+static inline bool qcow2_commit_settled(const struct qcow2_commit *commit, u64 number)
+{
+	return number <= READ_ONCE(commit->meta->durable);
+}
+
+static inline enum qcow2_mode qcow2_commit_mode(const struct qcow2_commit *commit)
+{
+	return READ_ONCE(commit->mode);
+}
+
+/* The one setter: logs, raises the event, never improves. Any context; @why is logged. */
+void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
+			 enum qcow2_fault fault, u64 offset);
+/* Remember a fault for status without a change of mode. */
+void qcow2_commit_fault(struct qcow2_commit *commit, enum qcow2_fault fault, u64 offset);
+const char *qcow2_mode_name(enum qcow2_mode mode);
+const char *qcow2_fault_name(enum qcow2_fault fault);
+
+#endif

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * L1 and L2 of one image: lookup without sleeping, staging of new entries.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include "map.h"
+
+int qcow2_map_open(struct qcow2_map *map, u64 l1_hoff, u32 l1_size)
+{
+	u32 size = qcow2_slice_size(map->geo);
+	u32 nr = DIV_ROUND_UP((u64)l1_size * sizeof(__be64), size);
+	struct qcow2_slice *slice;
+	u32 i;
+
+	map->l1_size = l1_size;
+	map->nr_l1_slices = 0;
+	map->l1 = kvcalloc(max(nr, 1U), sizeof(*map->l1), GFP_NOIO);
+	map->buffer = kmalloc(size, GFP_NOIO);
+	if (!map->l1 || !map->buffer) {
+		qcow2_map_close(map);
+		return -ENOMEM;
+	}
+	for (i = 0; i < nr; i++) {
+		slice = qcow2_meta_load(map->meta, l1_hoff + (u64)i * size,
+					QCOW2_SLICE_L1, NULL);
+		if (IS_ERR(slice)) {
+			qcow2_map_close(map);
+			return PTR_ERR(slice);
+		}
+		map->l1[map->nr_l1_slices++] = slice;
+	}
+	return 0;
+}
+
+void qcow2_map_close(struct qcow2_map *map)
+{
+	u32 i;
+
+	for (i = 0; i < map->nr_l1_slices; i++)
+		qcow2_meta_put(map->l1[i]);
+	kvfree(map->l1);
+	kfree(map->buffer);
+	map->l1 = NULL;
+	map->buffer = NULL;
+	map->nr_l1_slices = 0;
+	map->l1_size = 0;
+}
+
+/* Slice of the L1 table and index of the entry in it. */
+static struct qcow2_slice *l1_slice(const struct qcow2_map *map, u64 goff, u32 *index)
+{
+	u64 l1_index = qcow2_l1_index(map->geo, goff);
+	u32 shift = map->geo->slice_bits - 3;
+
+	if (l1_index >= map->l1_size)
+		return NULL;
+	*index = l1_index & ((1U << shift) - 1);
+	return map->l1[l1_index >> shift];
+}
+
+/* Host offset of the L2 slice that holds the entry of @goff, and its word index there. */
+static u64 l2_slice_hoff(const struct qcow2_map *map, u64 table, u64 goff, u32 *index)
+{
+	u64 byte = (u64)qcow2_l2_index(map->geo, goff) << map->geo->l2_entry_bits;
+	u32 mask = qcow2_slice_size(map->geo) - 1;
+
+	*index = (byte & mask) / sizeof(__be64);
+	return table + (byte & ~(u64)mask);
+}
+
+/* The table of @goff: its offset (0 = none) and flag. A verdict if the entry is broken. */
+static enum qcow2_verdict l1_entry(const struct qcow2_map *map, u64 goff, u64 *table,
+				   bool *copied, u64 *number)
+{
+	enum qcow2_verdict verdict;
+	struct qcow2_slice *slice;
+	u32 index;
+
+	*table = 0;
+	*copied = false;
+	*number = 0;
+	slice = l1_slice(map, goff, &index);
+	if (!slice)
+		return QCOW2_OK;
+	*number = READ_ONCE(slice->number);
+	verdict = qcow2_l1_decode(map->geo, qcow2_slice_word(slice, index), table, copied);
+	if (!verdict && *table >= READ_ONCE(map->end))
+		return QCOW2_L1_RANGE;
+	return verdict;
+}
+
+enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hoff)
+{
+	bool copied;
+	u64 number;
+
+	if (l1_entry(map, goff, hoff, &copied, &number) || !*hoff)
+		return QCOW2_TABLE_NONE;
+	return copied ? QCOW2_TABLE_OURS : QCOW2_TABLE_SHARED;
+}
+
+static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qcow2_slice *slice,
+				   u32 index, struct qcow2_l2_entry *entry)
+{
+	u64 bitmap = 0;
+
+	if (map->geo->extended_l2)
+		bitmap = qcow2_slice_word(slice, index + 1);
+	return qcow2_l2_decode(map->geo, qcow2_slice_word(slice, index), bitmap, entry);
+}
+
+enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
+				   u64 goff, struct qcow2_l2_entry *entry)
+{
+	u32 index;
+
+	l2_slice_hoff(map, 0, goff, &index);
+	return entry_at(map, slice, index, entry);
+}
+
+/* Where may guest data lie: whole clusters inside the image that hold no metadata. */
+static bool data_allowed(const struct qcow2_map *map, u64 hoff)
+{
+	return hoff < READ_ONCE(map->end) &&
+	       !qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff));
+}
+
+static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qcow2_slice *slice,
+				    u32 index, bool table_ours, struct qcow2_extent *extent)
+{
+	struct qcow2_l2_entry entry;
+	enum qcow2_verdict verdict;
+
+	verdict = entry_at(map, slice, index, &entry);
+	if (verdict)
+		return verdict;
+	extent->hoff = entry.hoff;
+	extent->owned = table_ours && entry.copied;
+	switch (entry.kind) {
+	case QCOW2_CLUSTER_UNALLOCATED:
+		extent->kind = QCOW2_EXTENT_BELOW;
+		return QCOW2_OK;
+	case QCOW2_CLUSTER_ZERO_PLAIN:
+		extent->kind = QCOW2_EXTENT_ZERO;
+		return QCOW2_OK;
+	case QCOW2_CLUSTER_ZERO_ALLOC:
+		extent->kind = QCOW2_EXTENT_ZERO;
+		break;
+	case QCOW2_CLUSTER_DATA:
+		extent->kind = QCOW2_EXTENT_DATA;
+		break;
+	case QCOW2_CLUSTER_COMPRESSED:
+		extent->kind = QCOW2_EXTENT_COMPRESSED;
+		return QCOW2_OK;
+	default:
+		return QCOW2_L2_ENTRY_SUBCLUSTERS;
+	}
+	return data_allowed(map, entry.hoff) ? QCOW2_OK : QCOW2_TABLES_OVERLAP;
+}
+
+/* Does @next, one cluster further, continue @first, which is @done bytes long? */
+static bool extent_continues(const struct qcow2_extent *first, const struct qcow2_extent *next,
+			     u64 done)
+{
+	if (next->kind != first->kind || next->owned != first->owned)
+		return false;
+	switch (first->kind) {
+	case QCOW2_EXTENT_DATA:
+		return next->hoff == first->hoff + done;
+	case QCOW2_EXTENT_ZERO:
+	case QCOW2_EXTENT_BELOW:
+		return !first->hoff && !next->hoff;
+	default:
+		return false;
+	}
+}
+
+static void extent_broken(struct qcow2_extent *extent, enum qcow2_verdict why, u64 len)
+{
+	extent->kind = QCOW2_EXTENT_CORRUPT;
+	extent->why = why;
+	extent->hoff = 0;
+	extent->owned = false;
+	extent->len = len;
+}
+
+void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
+		      struct qcow2_extent *extent)
+{
+	const struct qcow2_geometry *geo = map->geo;
+	u32 inside = qcow2_in_cluster(geo, goff);
+	u32 words = 1U << (geo->slice_bits - 3), step = 1U << (geo->l2_entry_bits - 3);
+	struct qcow2_slice *slice;
+	struct qcow2_extent next;
+	enum qcow2_verdict why;
+	u64 table, number, done = geo->cluster_size - inside;
+	bool copied;
+	u32 index;
+
+	extent->hoff = 0;
+	extent->owned = false;
+	why = l1_entry(map, goff, &table, &copied, &number);
+	extent->number = number;
+	if (why) {
+		extent_broken(extent, why, min(len, done));
+		return;
+	}
+	if (!table) {
+		u64 span = 1ULL << qcow2_l1_shift(geo);
+
+		extent->kind = QCOW2_EXTENT_BELOW;
+		extent->len = min(len, span - (goff & (span - 1)));
+		return;
+	}
+	rcu_read_lock();
+	slice = qcow2_meta_peek(map->meta, l2_slice_hoff(map, table, goff, &index));
+	if (!slice) {
+		rcu_read_unlock();
+		extent->kind = QCOW2_EXTENT_MISS;
+		extent->len = min(len, done);
+		return;
+	}
+	extent->number = max(number, READ_ONCE(slice->number));
+	why = extent_of(map, slice, index, copied, extent);
+	if (why)
+		extent_broken(extent, why, done);
+	/* The run is measured in whole clusters from the start of the first. */
+	for (done = geo->cluster_size; !why && done < inside + len; done += geo->cluster_size) {
+		index += step;
+		if (index >= words || extent_of(map, slice, index, copied, &next) ||
+		    !extent_continues(extent, &next, done))
+			break;
+	}
+	rcu_read_unlock();
+	extent->len = min(len, done - inside);
+	if (extent->hoff && extent->kind != QCOW2_EXTENT_COMPRESSED)
+		extent->hoff += inside;
+}
+
+struct load_check {
+	const struct qcow2_map *map;
+	u64 goff;
+	u64 table;
+};
+
+/* Under meta->lock: is the table that was read still the one of this range? */
+static bool table_unchanged(void *arg)
+{
+	const struct load_check *check = arg;
+	u64 table, number;
+	bool copied;
+
+	return !l1_entry(check->map, check->goff, &table, &copied, &number) &&
+	       table == check->table;
+}
+
+static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff)
+{
+	struct load_check check = { .map = map, .goff = goff };
+	struct qcow2_slice *slice;
+	enum qcow2_verdict why;
+	u64 number, hoff;
+	u32 index;
+	bool copied;
+
+	why = l1_entry(map, goff, &check.table, &copied, &number);
+	if (why || !check.table)
+		return ERR_PTR(why ? -EUCLEAN : -ENOENT);
+	hoff = l2_slice_hoff(map, check.table, goff, &index);
+	slice = qcow2_meta_read(map->meta, hoff, QCOW2_SLICE_L2, table_unchanged, &check);
+	return slice;
+}
+
+int qcow2_map_load(struct qcow2_map *map, u64 goff)
+{
+	struct qcow2_slice *slice;
+	unsigned int epoch;
+
+	epoch = qcow2_epoch_enter(map->epoch);
+	slice = slice_read(map, goff);
+	qcow2_epoch_leave(map->epoch, epoch);
+	if (!IS_ERR(slice))
+		qcow2_meta_put(slice);
+	else if (PTR_ERR(slice) != -EAGAIN && PTR_ERR(slice) != -ENOENT)
+		return PTR_ERR(slice);
+	return 0;
+}
+
+struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff)
+{
+	struct qcow2_slice *slice;
+	unsigned int epoch;
+
+	do {
+		epoch = qcow2_epoch_enter(map->epoch);
+		slice = slice_read(map, goff);
+		qcow2_epoch_leave(map->epoch, epoch);
+	} while (IS_ERR(slice) && PTR_ERR(slice) == -EAGAIN);
+	return slice;
+}
+
+static u64 change_word(struct qcow2_slice *slice, u32 index, u64 raw)
+{
+	unsigned long flags = qcow2_meta_change(slice);
+	u64 number = slice->number;
+
+	WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
+	spin_unlock_irqrestore(&slice->meta->lock, flags);
+	return number;
+}
+
+u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw)
+{
+	u32 index;
+
+	l2_slice_hoff(map, 0, goff, &index);
+	return change_word(slice, index, raw);
+}
+
+u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
+{
+	struct qcow2_slice *slice;
+	u32 index;
+
+	slice = l1_slice(map, goff, &index);
+	if (WARN_ON_ONCE(!slice))
+		return 0;
+	return change_word(slice, index, qcow2_l1_encode(hoff, true));
+}
+
+int qcow2_map_copy_table(struct qcow2_map *map, u64 from, u64 to)
+{
+	u32 size = qcow2_slice_size(map->geo);
+	u32 step = 1U << (map->geo->l2_entry_bits - 3);
+	__be64 *words = map->buffer;
+	u32 done, i;
+	int ret;
+
+	lockdep_assert_held(&map->table_lock);
+	for (done = 0; done < map->geo->cluster_size; done += size) {
+		ret = qcow2_backend_read(map->meta->backend, from + done, words, size);
+		if (ret)
+			return ret;
+		for (i = 0; i < size / sizeof(__be64); i += step) {
+			u64 raw = be64_to_cpu(words[i]);
+
+			words[i] = cpu_to_be64(raw & ~QCOW2_OFLAG_COPIED);
+		}
+		ret = qcow2_backend_write(map->meta->backend, to + done, words, size);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The bounded cache of metadata slices, and the lists of what was changed.
+ */
+#include <linux/slab.h>
+#include "meta.h"
+
+#define RESERVED_BUFFERS	4
+#define EVICT_SCAN		128	/* slices looked at for one that goes */
+
+static struct kmem_cache *slice_cache;
+
+int qcow2_meta_module_init(void)
+{
+	slice_cache = KMEM_CACHE(qcow2_slice, 0);
+	return slice_cache ? 0 : -ENOMEM;
+}
+
+void qcow2_meta_module_exit(void)
+{
+	rcu_barrier();
+	kmem_cache_destroy(slice_cache);
+}
+
+void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
+		      struct qcow2_stats __percpu *stats)
+{
+	spin_lock_init(&cache->lock);
+	INIT_LIST_HEAD(&cache->lru);
+	atomic64_set(&cache->used, 0);
+	cache->limit = limit;
+	cache->stats = stats;
+}
+
+int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
+		    struct qcow2_backend *backend, struct qcow2_cache *cache,
+		    void (*changed)(struct qcow2_meta *meta))
+{
+	meta->geo = geo;
+	meta->backend = backend;
+	meta->cache = cache;
+	meta->changed = changed;
+	xa_init(&meta->slices);
+	spin_lock_init(&meta->lock);
+	INIT_LIST_HEAD(&meta->dirty);
+	INIT_LIST_HEAD(&meta->writing);
+	meta->nr_dirty = 0;
+	meta->staged = 1;
+	meta->durable = 0;
+	return mempool_init_kmalloc_pool(&meta->buffers, RESERVED_BUFFERS,
+					 qcow2_slice_size(geo));
+}
+
+void qcow2_meta_exit(struct qcow2_meta *meta)
+{
+	rcu_barrier();
+	xa_destroy(&meta->slices);
+	mempool_exit(&meta->buffers);
+}
+
+static u32 slice_bytes(const struct qcow2_slice *slice)
+{
+	return sizeof(*slice) + qcow2_slice_size(slice->meta->geo);
+}
+
+static unsigned long slice_key(const struct qcow2_meta *meta, u64 hoff)
+{
+	return hoff >> meta->geo->slice_bits;
+}
+
+static void slice_free_rcu(struct rcu_head *rcu)
+{
+	struct qcow2_slice *slice = container_of(rcu, struct qcow2_slice, rcu);
+	struct qcow2_meta *meta = slice->meta;
+
+	mempool_free(slice->data, &meta->buffers);
+	if (slice->spare)
+		mempool_free(slice->spare, &meta->buffers);
+	kmem_cache_free(slice_cache, slice);
+}
+
+static void slice_free(struct qcow2_slice *slice)
+{
+	atomic64_sub(slice_bytes(slice), &slice->meta->cache->used);
+	call_rcu(&slice->rcu, slice_free_rcu);
+}
+
+void qcow2_meta_pin(struct qcow2_slice *slice)
+{
+	atomic_inc(&slice->pins);
+}
+
+void qcow2_meta_put(struct qcow2_slice *slice)
+{
+	if (atomic_dec_and_test(&slice->pins))
+		slice_free(slice);
+}
+
+/* Remove @slice from the cache; the caller has made sure that nobody else does. */
+static void slice_erase(struct qcow2_slice *slice)
+{
+	struct qcow2_meta *meta = slice->meta;
+	unsigned long flags;
+
+	xa_lock_irqsave(&meta->slices, flags);
+	if (xa_load(&meta->slices, slice_key(meta, slice->hoff)) == slice)
+		__xa_erase(&meta->slices, slice_key(meta, slice->hoff));
+	xa_unlock_irqrestore(&meta->slices, flags);
+}
+
+/*
+ * Evict one slice that nobody has pinned: second chance from the old end.
+ * A changed slice is pinned by its list. False: found none.
+ */
+static bool cache_evict(struct qcow2_cache *cache)
+{
+	struct qcow2_slice *slice, *victim = NULL;
+	unsigned long flags;
+	int scan;
+
+	spin_lock_irqsave(&cache->lock, flags);
+	for (scan = 0; scan < EVICT_SCAN && !list_empty(&cache->lru); scan++) {
+		slice = list_last_entry(&cache->lru, struct qcow2_slice, lru);
+		if (!READ_ONCE(slice->referenced) &&
+		    atomic_cmpxchg(&slice->pins, 1, 0) == 1) {
+			list_del_init(&slice->lru);
+			victim = slice;
+			break;
+		}
+		WRITE_ONCE(slice->referenced, false);
+		list_move(&slice->lru, &cache->lru);
+	}
+	spin_unlock_irqrestore(&cache->lock, flags);
+	if (!victim)
+		return false;
+	slice_erase(victim);
+	slice_free(victim);
+	return true;
+}
+
+static struct qcow2_slice *slice_new(struct qcow2_meta *meta, u64 hoff,
+				     enum qcow2_slice_kind kind)
+{
+	struct qcow2_slice *slice;
+
+	slice = kmem_cache_zalloc(slice_cache, GFP_NOIO);
+	if (!slice)
+		return ERR_PTR(-ENOMEM);
+	slice->meta = meta;
+	slice->hoff = hoff;
+	slice->kind = kind;
+	atomic_set(&slice->pins, 1);
+	INIT_LIST_HEAD(&slice->dirty);
+	INIT_LIST_HEAD(&slice->writing);
+	INIT_LIST_HEAD(&slice->lru);
+	slice->data = mempool_alloc(&meta->buffers, GFP_NOIO);
+	atomic64_add(slice_bytes(slice), &meta->cache->used);
+	return slice;
+}
+
+struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
+				    enum qcow2_slice_kind kind, const void *content)
+{
+	u32 size = qcow2_slice_size(meta->geo);
+	struct qcow2_slice *slice = slice_new(meta, hoff, kind);
+	int ret = 0;
+
+	if (IS_ERR(slice))
+		return slice;
+	if (content)
+		memcpy(slice->data, content, size);
+	else
+		ret = qcow2_backend_read(meta->backend, hoff, slice->data, size);
+	if (ret) {
+		qcow2_meta_put(slice);
+		return ERR_PTR(ret);
+	}
+	return slice;
+}
+
+struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
+{
+	struct qcow2_slice *slice = xa_load(&meta->slices, slice_key(meta, hoff));
+
+	if (slice && !READ_ONCE(slice->referenced))
+		WRITE_ONCE(slice->referenced, true);
+	return slice;
+}
+
+static struct qcow2_slice *meta_get(struct qcow2_meta *meta, u64 hoff)
+{
+	struct qcow2_slice *slice;
+
+	rcu_read_lock();
+	slice = qcow2_meta_peek(meta, hoff);
+	if (slice && !atomic_inc_not_zero(&slice->pins))
+		slice = NULL;
+	rcu_read_unlock();
+	return slice;
+}
+
+/* Put @slice into the cache, or give the one that came first. Under meta->lock. */
+static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
+					 struct qcow2_slice *slice)
+{
+	unsigned long key = slice_key(meta, slice->hoff);
+	struct qcow2_cache *cache = meta->cache;
+	struct qcow2_slice *old;
+
+	lockdep_assert_held(&meta->lock);
+	old = meta_get(meta, slice->hoff);
+	if (old)
+		return old;
+	xa_lock(&meta->slices);
+	old = __xa_store(&meta->slices, key, slice, GFP_NOWAIT);
+	xa_unlock(&meta->slices);
+	if (xa_is_err(old))
+		return ERR_PTR(xa_err(old));
+	atomic_inc(&slice->pins);
+	spin_lock(&cache->lock);
+	list_add(&slice->lru, &cache->lru);
+	spin_unlock(&cache->lock);
+	return slice;
+}
+
+struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
+				    enum qcow2_slice_kind kind,
+				    bool (*valid)(void *arg), void *arg)
+{
+	struct qcow2_slice *slice, *got;
+	unsigned long key = slice_key(meta, hoff);
+	unsigned long flags;
+
+	got = meta_get(meta, hoff);
+	if (got) {
+		qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_HITS);
+		return got;
+	}
+	qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_MISSES);
+	while (atomic64_read(&meta->cache->used) >= meta->cache->limit &&
+	       cache_evict(meta->cache))
+		;
+	slice = qcow2_meta_load(meta, hoff, kind, NULL);
+	if (IS_ERR(slice))
+		return slice;
+	if (xa_reserve(&meta->slices, key, GFP_NOIO)) {
+		qcow2_meta_put(slice);
+		return ERR_PTR(-ENOMEM);
+	}
+	spin_lock_irqsave(&meta->lock, flags);
+	if (valid && !valid(arg))
+		got = ERR_PTR(-EAGAIN);
+	else
+		got = __meta_insert(meta, slice);
+	spin_unlock_irqrestore(&meta->lock, flags);
+	xa_release(&meta->slices, key);
+	if (got != slice)
+		qcow2_meta_put(slice);
+	return got;
+}
+
+/* Take @slice, on which the caller has a pin, out of the cache. */
+static void slice_drop(struct qcow2_slice *slice)
+{
+	struct qcow2_cache *cache = slice->meta->cache;
+	unsigned long flags;
+	bool resident;
+
+	spin_lock_irqsave(&cache->lock, flags);
+	resident = !list_empty(&slice->lru);
+	list_del_init(&slice->lru);
+	spin_unlock_irqrestore(&cache->lock, flags);
+	slice_erase(slice);
+	if (resident)
+		qcow2_meta_put(slice);
+}
+
+void qcow2_meta_forget(struct qcow2_meta *meta, u64 hoff)
+{
+	u64 end = hoff + meta->geo->cluster_size;
+	struct qcow2_slice *slice;
+
+	for (; hoff < end; hoff += qcow2_slice_size(meta->geo)) {
+		slice = meta_get(meta, hoff);
+		if (slice) {
+			slice_drop(slice);
+			qcow2_meta_put(slice);
+		}
+	}
+}
+
+void qcow2_meta_abandon(struct qcow2_slice *slice)
+{
+	struct qcow2_meta *meta = slice->meta;
+	unsigned long flags;
+	bool listed;
+
+	spin_lock_irqsave(&meta->lock, flags);
+	listed = !list_empty(&slice->dirty);
+	if (listed) {
+		list_del_init(&slice->dirty);
+		meta->nr_dirty--;
+	}
+	spin_unlock_irqrestore(&meta->lock, flags);
+	if (listed)
+		qcow2_meta_put(slice);
+}
+
+void qcow2_meta_drop_all(struct qcow2_meta *meta)
+{
+	struct qcow2_slice *slice, *next;
+	unsigned long key;
+
+	qcow2_meta_thaw(meta, meta->durable);
+	list_for_each_entry_safe(slice, next, &meta->dirty, dirty)
+		qcow2_meta_abandon(slice);
+	xa_for_each(&meta->slices, key, slice) {
+		qcow2_meta_pin(slice);
+		slice_drop(slice);
+		qcow2_meta_put(slice);
+		cond_resched();
+	}
+}
+
+/*
+ * A frozen slice that was changed already wants none: the frozen buffer
+ * becomes its spare when the commit ends.
+ */
+static bool __slice_wants_spare(const struct qcow2_slice *slice)
+{
+	lockdep_assert_held(&slice->meta->lock);
+	return !slice->spare && (!slice->frozen || slice->frozen == slice->data);
+}
+
+static void slice_prepare(struct qcow2_slice *slice)
+{
+	struct qcow2_meta *meta = slice->meta;
+	unsigned long flags;
+	__be64 *buffer;
+
+	if (READ_ONCE(slice->spare))
+		return;
+	buffer = mempool_alloc(&meta->buffers, GFP_NOIO);
+	spin_lock_irqsave(&meta->lock, flags);
+	if (__slice_wants_spare(slice)) {
+		slice->spare = buffer;
+		buffer = NULL;
+	}
+	spin_unlock_irqrestore(&meta->lock, flags);
+	if (buffer)
+		mempool_free(buffer, &meta->buffers);
+}
+
+/*
+ * Move the content of a frozen slice into its spare. Word by word: a slow
+ * reader may still look at the spare, which was this slice's content before
+ * the last commit; it then sees a word of one version or the other.
+ */
+static void __slice_thaw_copy(struct qcow2_slice *slice)
+{
+	u32 words = qcow2_slice_size(slice->meta->geo) / sizeof(__be64);
+	__be64 *to = slice->spare;
+	u32 i;
+
+	for (i = 0; i < words; i++)
+		WRITE_ONCE(to[i], slice->data[i]);
+	slice->spare = NULL;
+	smp_store_release(&slice->data, to);
+}
+
+static bool __slice_change(struct qcow2_slice *slice)
+{
+	struct qcow2_meta *meta = slice->meta;
+
+	lockdep_assert_held(&meta->lock);
+	if (slice->frozen == slice->data) {
+		if (!slice->spare)
+			return false;
+		__slice_thaw_copy(slice);
+	}
+	if (list_empty(&slice->dirty)) {
+		list_add_tail(&slice->dirty, &meta->dirty);
+		qcow2_meta_pin(slice);
+		meta->nr_dirty++;
+		if (meta->changed)
+			meta->changed(meta);
+	}
+	WRITE_ONCE(slice->number, meta->staged);
+	return true;
+}
+
+unsigned long qcow2_meta_change(struct qcow2_slice *slice)
+{
+	unsigned long flags;
+
+	for (;;) {
+		slice_prepare(slice);
+		spin_lock_irqsave(&slice->meta->lock, flags);
+		if (__slice_change(slice))
+			return flags;
+		spin_unlock_irqrestore(&slice->meta->lock, flags);
+	}
+}
+
+u64 __qcow2_meta_freeze(struct qcow2_meta *meta)
+{
+	struct qcow2_slice *slice, *next;
+
+	lockdep_assert_held(&meta->lock);
+	list_for_each_entry_safe(slice, next, &meta->dirty, dirty) {
+		list_del_init(&slice->dirty);
+		list_add_tail(&slice->writing, &meta->writing);
+		slice->frozen = slice->data;
+	}
+	return meta->staged++;
+}
+
+void qcow2_meta_thaw(struct qcow2_meta *meta, u64 number)
+{
+	struct qcow2_slice *slice, *next;
+	LIST_HEAD(done);
+	unsigned long flags;
+
+	spin_lock_irqsave(&meta->lock, flags);
+	WRITE_ONCE(meta->durable, number);
+	list_for_each_entry(slice, &meta->writing, writing) {
+		if (slice->frozen != slice->data)
+			slice->spare = slice->frozen;
+		slice->frozen = NULL;
+		meta->nr_dirty--;
+	}
+	list_splice_init(&meta->writing, &done);
+	spin_unlock_irqrestore(&meta->lock, flags);
+	list_for_each_entry_safe(slice, next, &done, writing) {
+		list_del_init(&slice->writing);
+		qcow2_meta_put(slice);
+	}
+}
+
+int qcow2_meta_format(struct qcow2_meta *meta, u64 hoff, bool zeroed)
+{
+	if (zeroed)
+		return 0;
+	return qcow2_backend_zero(meta->backend, hoff, meta->geo->cluster_size);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Metadata in memory: slices of L2 tables and refcount blocks in a bounded
+ * cache, slices of the L1 and refcount tables pinned for as long as the image
+ * is active, and what has been changed for which commit.
+ *
+ * A slice is 4 KiB of a table (one cluster if clusters are smaller). The cache
+ * never decides by itself when to write: a changed slice stays until commit.c
+ * has written it.
+ *
+ * Staging. Every change carries the number of the commit that will contain it
+ * (meta->staged). At its start a commit freezes the changed slices: a pointer
+ * freeze, no copy. The first change to a frozen slice moves the current
+ * content into the slice's spare buffer, so that a buffer under write never
+ * changes; the spare is reserved before the lock is taken.
+ *
+ * Layer 2. Entries are 64-bit words in the byte order of the disk, read with
+ * READ_ONCE and written with WRITE_ONCE, so that .map may read them under RCU
+ * without a lock. Lock order: meta->lock, then the xarray's, then cache->lock.
+ */
+#ifndef QCOW2_META_H
+#define QCOW2_META_H
+
+#include <linux/mempool.h>
+#include <linux/xarray.h>
+#include "backend.h"
+#include "dm-qcow2.h"
+#include "geometry.h"
+
+enum qcow2_slice_kind {
+	QCOW2_SLICE_L2,
+	QCOW2_SLICE_L1,
+	QCOW2_SLICE_REFBLOCK,
+	QCOW2_SLICE_REFTABLE,
+};
+
+/* Legend: I = constant, M = meta->lock, C = cache->lock, R = RCU for readers. */
+struct qcow2_slice {
+	struct qcow2_meta *meta;	/* I */
+	u64 hoff;			/* I: where it lies in the image */
+	enum qcow2_slice_kind kind;	/* I */
+	bool referenced;		/* any: looked at since the last scan */
+	atomic_t pins;			/* one for the cache, one for each user and list */
+	__be64 *data;			/* M, R: the current content */
+	__be64 *frozen;			/* M: what the running commit writes, or NULL */
+	__be64 *spare;			/* M: reserved for the first change while frozen */
+	u64 number;			/* M: last commit that has to contain a change, 0 = none */
+	struct list_head dirty;		/* M: on meta->dirty, changed for commit meta->staged */
+	struct list_head writing;	/* M: on meta->writing, frozen */
+	struct list_head lru;		/* C */
+	struct rcu_head rcu;
+};
+
+/* The memory of all layers of one device. */
+struct qcow2_cache {
+	spinlock_t lock;
+	struct list_head lru;		/* C: most recently inserted first */
+	atomic64_t used;		/* bytes */
+	u64 limit;			/* I: bytes */
+	struct qcow2_stats __percpu *stats; /* I */
+};
+
+struct qcow2_meta {
+	const struct qcow2_geometry *geo; /* I */
+	struct qcow2_backend *backend;	/* I */
+	struct qcow2_cache *cache;	/* I */
+	struct xarray slices;		/* of L2 and refcount blocks, by hoff >> slice_bits */
+	mempool_t buffers;
+	spinlock_t lock;
+	u64 staged;			/* M: number of the commit being gathered */
+	u64 durable;			/* M: number of the last one that is on disk */
+	struct list_head dirty;		/* M */
+	struct list_head writing;	/* M */
+	unsigned int nr_dirty;		/* M: slices on either list */
+	void (*changed)(struct qcow2_meta *meta); /* I: called under M when a slice is added to dirty */
+};
+
+int qcow2_meta_module_init(void);
+void qcow2_meta_module_exit(void);
+
+void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
+		      struct qcow2_stats __percpu *stats);
+/*
+ * Every slice was dropped before. Waits for the frees that are on their way.
+ */
+int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
+		    struct qcow2_backend *backend, struct qcow2_cache *cache,
+		    void (*changed)(struct qcow2_meta *meta));
+void qcow2_meta_exit(struct qcow2_meta *meta);
+/* Drop all slices, changed ones too. Nobody uses them any more. */
+void qcow2_meta_drop_all(struct qcow2_meta *meta);
+
+/* The slice at @hoff if it is cached; caller is in an RCU section and does not keep it. */
+struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff);
+
+/*
+ * The slice at @hoff, pinned; read from the image if need be (sleeps). It
+ * enters the cache only if @valid(@arg), called under meta->lock after the
+ * read, still says that the table belongs to the image (rules.md 11); else
+ * -EAGAIN. ERR_PTR on errors.
+ */
+struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
+				    enum qcow2_slice_kind kind,
+				    bool (*valid)(void *arg), void *arg);
+/* A slice outside the cache, pinned until qcow2_meta_put(): L1 and refcount table. @content NULL: read it. */
+struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
+				    enum qcow2_slice_kind kind, const void *content);
+void qcow2_meta_pin(struct qcow2_slice *slice);
+void qcow2_meta_put(struct qcow2_slice *slice);
+/* Forget the cached slices of the cluster at @hoff. */
+void qcow2_meta_forget(struct qcow2_meta *meta, u64 hoff);
+
+static inline u64 qcow2_slice_word(const struct qcow2_slice *slice, u32 index)
+{
+	return be64_to_cpu(READ_ONCE(READ_ONCE(slice->data)[index]));
+}
+
+/*
+ * Open @slice for a change: sleeps until it has what it needs, returns with
+ * meta->lock held (the interrupt flags are the result). Write into
+ * slice->data, read slice->number, unlock.
+ */
+unsigned long qcow2_meta_change(struct qcow2_slice *slice)
+	__acquires(&slice->meta->lock);
+/* Take a changed slice off its lists unwritten: its table has moved. */
+void qcow2_meta_abandon(struct qcow2_slice *slice);
+
+/* Start of a commit: freeze what is staged, give the number, open the next one. */
+u64 __qcow2_meta_freeze(struct qcow2_meta *meta);
+/* The frozen slices are on disk: @number is durable. */
+void qcow2_meta_thaw(struct qcow2_meta *meta, u64 number);
+
+/*
+ * Fill the cluster at @hoff, to which nothing on disk points yet, with zeros.
+ * @zeroed: it reads as zeros already.
+ */
+int qcow2_meta_format(struct qcow2_meta *meta, u64 hoff, bool zeroed);
+
+#endif

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The set of metadata clusters: an open hash that readers walk under RCU.
+ */
+#include <linux/hash.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include "metaset.h"
+
+#define SLOT_EMPTY	0ULL		/* stored value is hclu + 2 */
+#define SLOT_REMOVED	1ULL
+#define MIN_BITS	6
+
+struct qcow2_metaset_table {
+	struct rcu_head rcu;
+	u32 bits;
+	u64 filled;			/* slots that are not empty */
+	u64 live;
+	u64 slots[];
+};
+
+void qcow2_metaset_init(struct qcow2_metaset *set)
+{
+	mutex_init(&set->lock);
+	RCU_INIT_POINTER(set->table, NULL);
+}
+
+void qcow2_metaset_clear(struct qcow2_metaset *set)
+{
+	struct qcow2_metaset_table *table;
+
+	mutex_lock(&set->lock);
+	table = rcu_replace_pointer(set->table, NULL, lockdep_is_held(&set->lock));
+	mutex_unlock(&set->lock);
+	if (table)
+		kvfree_rcu(table, rcu);
+}
+
+static void table_put(struct qcow2_metaset_table *table, u64 value)
+{
+	u64 mask = (1ULL << table->bits) - 1;
+	u64 i = hash_64(value, table->bits);
+
+	while (table->slots[i] != SLOT_EMPTY)
+		i = (i + 1) & mask;
+	/* A reader that misses the new slot started before the add ended. */
+	WRITE_ONCE(table->slots[i], value);
+	table->filled++;
+	table->live++;
+}
+
+static u64 *table_find(const struct qcow2_metaset_table *table, u64 value)
+{
+	u64 mask = (1ULL << table->bits) - 1;
+	u64 i = hash_64(value, table->bits);
+	u64 found;
+
+	while ((found = READ_ONCE(table->slots[i])) != SLOT_EMPTY) {
+		if (found == value)
+			return (u64 *)&table->slots[i];
+		i = (i + 1) & mask;
+	}
+	return NULL;
+}
+
+/* Make room so that at most half of the slots are filled. */
+static int __metaset_grow(struct qcow2_metaset *set, u64 more)
+{
+	struct qcow2_metaset_table *old, *new;
+	u64 want, i;
+	u32 bits;
+
+	lockdep_assert_held(&set->lock);
+	old = rcu_dereference_protected(set->table, lockdep_is_held(&set->lock));
+	if (old && (old->filled + more) * 2 <= 1ULL << old->bits)
+		return 0;
+	want = ((old ? old->live : 0) + more) * 2 + 1;
+	bits = max_t(u32, MIN_BITS, ilog2(want) + 1);
+	new = kvzalloc(struct_size(new, slots, 1ULL << bits), GFP_NOIO);
+	if (!new)
+		return -ENOMEM;
+	new->bits = bits;
+	for (i = 0; old && i < 1ULL << old->bits; i++) {
+		if (old->slots[i] > SLOT_REMOVED)
+			table_put(new, old->slots[i]);
+	}
+	rcu_assign_pointer(set->table, new);
+	if (old)
+		kvfree_rcu(old, rcu);
+	return 0;
+}
+
+int qcow2_metaset_reserve(struct qcow2_metaset *set, u64 more)
+{
+	int ret;
+
+	mutex_lock(&set->lock);
+	ret = __metaset_grow(set, more);
+	mutex_unlock(&set->lock);
+	return ret;
+}
+
+int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu)
+{
+	struct qcow2_metaset_table *table;
+	int ret;
+
+	mutex_lock(&set->lock);
+	ret = __metaset_grow(set, 1);
+	if (!ret) {
+		table = rcu_dereference_protected(set->table,
+						  lockdep_is_held(&set->lock));
+		if (table_find(table, hclu + 2))
+			ret = -EEXIST;
+		else
+			table_put(table, hclu + 2);
+	}
+	mutex_unlock(&set->lock);
+	return ret;
+}
+
+void qcow2_metaset_remove(struct qcow2_metaset *set, u64 hclu)
+{
+	struct qcow2_metaset_table *table;
+	u64 *slot;
+
+	mutex_lock(&set->lock);
+	table = rcu_dereference_protected(set->table, lockdep_is_held(&set->lock));
+	slot = table ? table_find(table, hclu + 2) : NULL;
+	if (slot) {
+		WRITE_ONCE(*slot, SLOT_REMOVED);
+		table->live--;
+	}
+	mutex_unlock(&set->lock);
+}
+
+bool qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu)
+{
+	const struct qcow2_metaset_table *table;
+	bool found;
+
+	rcu_read_lock();
+	table = rcu_dereference(set->table);
+	found = table && table_find(table, hclu + 2);
+	rcu_read_unlock();
+	return found;
+}

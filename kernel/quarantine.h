@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Clusters that lost a reference and may not be touched yet (rules.md (c)).
+ *
+ * An entry waits for two things: the commit that made the new mapping durable,
+ * and the end of every request that may have seen the old one. Then the
+ * cluster is punched, while its count still keeps it from being allocated,
+ * and only then is the count lowered; the lower count reaches the disk with a
+ * later commit.
+ *
+ * Layer 3, above map and refcount.
+ */
+#ifndef QCOW2_QUARANTINE_H
+#define QCOW2_QUARANTINE_H
+
+#include <linux/mempool.h>
+#include "dm-qcow2.h"
+#include "epoch.h"
+#include "refcount.h"
+
+/* A run of host clusters, each with one reference less. */
+struct qcow2_freed {
+	struct list_head list;
+	u64 number;		/* commit that drops the references */
+	u64 hclu;
+	u64 count;
+};
+
+struct qcow2_quarantine {
+	struct qcow2_refcount *rc;	/* constant */
+	struct qcow2_epoch *epoch;	/* constant */
+	bool punch;			/* constant: give the space back */
+	mempool_t pool;
+	spinlock_t lock;
+	struct list_head pending;	/* lock: waiting for a commit */
+	struct list_head armed;		/* lock: durable, waiting for a flip */
+	struct list_head draining;	/* lock: waiting for the running flip to end */
+	u64 clusters;			/* lock: in all lists */
+	u64 durable;			/* lock */
+	atomic64_t failed;		/* clusters leaked because a count could not be lowered */
+};
+
+int qcow2_quarantine_module_init(void);
+void qcow2_quarantine_module_exit(void);
+
+int qcow2_quarantine_init(struct qcow2_quarantine *q, struct qcow2_refcount *rc,
+			  struct qcow2_epoch *epoch, bool punch);
+void qcow2_quarantine_exit(struct qcow2_quarantine *q);
+
+/* Memory for one entry, before the mapping changes. Sleeps, never fails. */
+struct qcow2_freed *qcow2_quarantine_alloc(struct qcow2_quarantine *q);
+void qcow2_quarantine_unused(struct qcow2_quarantine *q, struct qcow2_freed *freed);
+/* The mapping has changed in memory and freed->number says for which commit. */
+void qcow2_quarantine_add(struct qcow2_quarantine *q, struct qcow2_freed *freed);
+/* Commit @durable has ended: start what it allows. Sleeps. */
+void qcow2_quarantine_commit(struct qcow2_quarantine *q, u64 durable);
+/* The epoch's drained callback: release what the flip waited for. Sleeps. */
+void qcow2_quarantine_drained(struct qcow2_quarantine *q);
+/* Release everything durable now; all requests have left. Sleeps. */
+void qcow2_quarantine_flush(struct qcow2_quarantine *q);
+/* Forget everything: the image is given up; clusters leak. */
+void qcow2_quarantine_forget(struct qcow2_quarantine *q);
+
+#endif
