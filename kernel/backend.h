@@ -16,29 +16,36 @@
 
 #include <linux/bio.h>
 #include <linux/fs.h>
+#include <linux/mempool.h>
 #include <linux/workqueue.h>
 #include "dm-qcow2.h"
 
 /*
  * Legend: I = constant from open to close.
+ *
+ * @node belongs to a block device given by path: its node, read-only, which
+ * carries byte locks only. @same_file: the file system has locks of its own
+ * (f_op->lock), so I/O must go through the file that holds the byte locks.
  */
 struct qcow2_backend {
 	struct file *file;	/* I: file image: all I/O; NULL for a block device */
 	struct dm_dev *dev;	/* I: block-device image: I/O, deps, limits */
 	struct block_device *bdev; /* I: of dev */
-	struct file *node;	/* I: block device given by path: its node, read-only, carries byte locks only */
+	struct file *node;	/* I: see above */
 	struct dm_target *ti;	/* I: for dm_put_device */
-	struct workqueue_struct *wq; /* I: finishes short transfers; set by the owner before the first transfer */
-	u32 granule;		/* I: offsets and lengths of a direct transfer are multiples of it */
-	u32 mem_align;		/* I: alignment of memory of a direct transfer, a power of two */
+	struct workqueue_struct *wq; /* I: finishes short transfers; set by the owner first */
+	u32 granule;		/* I: unit of direct transfers, in place and length; 2^n */
+	u32 mem_align;		/* I: alignment of memory of a direct transfer; 2^n */
+	u32 bounce_size;	/* I: bytes of one buffer of bounce */
 	bool writable;		/* I */
 	bool direct;		/* I: O_DIRECT works; else the page cache is used */
-	bool nowait;		/* I: the inline attempt may be tried at all (file system on the list of compat.h) */
-	bool extends_with_zeros; /* I: bytes past the old end read as zero after an extension (files) */
-	bool same_file;		/* I: f_op->lock exists: I/O must go through the file that holds the byte locks */
+	bool extends_with_zeros; /* I: bytes past the old end read as zero later (files) */
+	bool same_file;		/* I: see above */
+	bool nowait;		/* inline attempts make sense; cleared once they never work */
 	bool no_fallocate;	/* remembered -EOPNOTSUPP; a lost race costs one more try */
 	bool no_punch;
-	u64 step;		/* next extension step; owner serialises extensions */
+	u64 step;		/* last extension step; owner serialises extensions */
+	mempool_t bounce;	/* for what cannot be done in place; one buffer is certain */
 };
 
 /*
@@ -54,10 +61,13 @@ struct qcow2_xfer {
 	bool fua;			/* durable before done() */
 	int ret;			/* 0 or negative errno, valid in done() */
 	void (*done)(struct qcow2_xfer *xfer);
-	/* backend.c only */
-	atomic_t refs;
-	bool frozen;			/* holds sb_start_write of the file's super block */
-	u32 transferred;
+	/* backend_transfer.c only */
+	bool nowait;			/* the inline attempt */
+	bool counted;			/* keeps the file system from freezing (sb_start_write) */
+	atomic_t refs;			/* submitter and completion */
+	u32 start;			/* bytes before the present attempt */
+	u32 transferred;		/* bytes so far */
+	long result;			/* of the present attempt */
 	union {
 		struct kiocb iocb;
 		struct bio bio;
@@ -75,7 +85,10 @@ struct qcow2_xfer {
  */
 int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 		       const char *path, bool writable, const char **error);
-/* Use @file (same inode, same or wider mode) for all I/O from now on; takes a reference, drops the old one. */
+/*
+ * Use @file (same inode, same or wider mode) for all I/O from now on; takes a
+ * reference, drops the old one. Not while a transfer is under way.
+ */
 void qcow2_backend_use_file(struct qcow2_backend *backend, struct file *file);
 void qcow2_backend_close(struct qcow2_backend *backend);
 
@@ -88,12 +101,12 @@ char *qcow2_backend_path(const struct qcow2_backend *backend, char *buf, int siz
 /*
  * rules.md (d), the part that is cheap and concerns the context and the file:
  * may .map try this transfer inline? Never sleeps. @bio is the clone, for
- * its blkcg.
+ * its blkcg and its priority.
  */
 bool qcow2_backend_can_inline(const struct qcow2_backend *backend,
-			      const struct bio *bio, bool write);
+			      struct bio *bio, bool write);
 /*
- * Try @xfer without blocking. false: nothing was started, done() is not
+ * Try @xfer without blocking. false: nothing is in flight, done() is not
  * called, a worker must submit it. true: done() was or will be called; then
  * ret may be -EAGAIN (late refusal or a short count): the owner gives its
  * lookup up and lets a worker look up and submit the whole again.
@@ -102,16 +115,20 @@ bool qcow2_backend_can_inline(const struct qcow2_backend *backend,
 bool qcow2_backend_try_inline(struct qcow2_xfer *xfer, const struct bio *bio);
 /*
  * Start @xfer; may block (frozen file system, allocation). done() is called
- * exactly once, possibly before this returns. Short transfers are continued;
- * reads past the end give zeros; alignment that the file cannot do directly
- * goes through a bounce buffer (reads) or is -EINVAL (writes).
+ * exactly once, possibly before this returns; ret is never -EAGAIN, and
+ * -ENOSPC stands for an exhausted quota too. Short transfers are continued;
+ * reads past the end of a file give zeros, past the end of a block device
+ * they are -EIO, writes there -ENOSPC. Memory that the file cannot use
+ * directly and odd ends of reads go through a bounce buffer; then this waits
+ * for the I/O. A write at an odd offset or of an odd length is -EINVAL.
  */
 void qcow2_backend_submit(struct qcow2_xfer *xfer);
 
 /*
  * Synchronous metadata I/O with a kernel buffer (any kernel address, vmalloc
- * included). Reads: any alignment, zeros past the end. Writes: multiples of
- * granule.
+ * included). Reads: any alignment, zeros past the end of a file. Writes:
+ * multiples of granule, else -EINVAL. Errors past the end of a block device as
+ * for qcow2_backend_submit().
  */
 int qcow2_backend_read(struct qcow2_backend *backend, u64 hoff, void *buf, size_t len);
 int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff, const void *buf, size_t len);
@@ -120,7 +137,8 @@ int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff, const void *buf
 int qcow2_backend_barrier(struct qcow2_backend *backend);
 
 /*
- * Make the file at least @end bytes long, in growing steps (rules.md 31).
+ * Make the file at least @end bytes long, in growing steps (rules.md 31): does
+ * nothing while at least half a step lies beyond @end, so call it freely.
  * -ENOSPC on a block device that is too small, and on a full file system.
  */
 int qcow2_backend_extend(struct qcow2_backend *backend, u64 end);
@@ -128,7 +146,10 @@ int qcow2_backend_extend(struct qcow2_backend *backend, u64 end);
 void qcow2_backend_trim(struct qcow2_backend *backend, u64 end);
 /* Give the range back; best effort; contents undefined afterwards. */
 void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len);
-/* Make the range read as zeros, by the cheapest way that is sure. */
+/*
+ * Make the range, multiples of granule, read as zeros by the cheapest way that
+ * is sure. What lies past the end of a file reads as zeros anyway.
+ */
 int qcow2_backend_zero(struct qcow2_backend *backend, u64 hoff, u64 len);
 /* Write back and drop the page cache of the image (rules.md 15). */
 int qcow2_backend_invalidate(struct qcow2_backend *backend);

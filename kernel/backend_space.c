@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The space under an image: growing, trimming, giving back, zeroing; and the
+ * barrier, which makes all of it and all data durable.
+ *
+ * A file grows in steps that double, so that a steady stream of new clusters
+ * meets few extensions: each of them stops direct I/O on most file systems.
+ */
+#include <linux/types.h>
+#include <linux/fs.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include "backend.h"
+
+#define STEP_MIN	SZ_16M
+#define STEP_MAX	SZ_1G
+#define ZERO_BUFFER	SZ_64K
+#define ZERO_BY_WRITING	SZ_256K		/* up to here cheaper than fallocate */
+
+int qcow2_backend_barrier(struct qcow2_backend *backend)
+{
+	if (backend->bdev)
+		return blkdev_issue_flush(backend->bdev);
+	return vfs_fsync_range(backend->file, 0, LLONG_MAX, 1);
+}
+
+static bool is_tmpfs(const struct qcow2_backend *backend)
+{
+	return file_inode(backend->file)->i_sb->s_magic == TMPFS_MAGIC;
+}
+
+static int grow_file(struct qcow2_backend *backend, u64 size, u64 end)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (!READ_ONCE(backend->no_fallocate)) {
+		ret = vfs_fallocate(backend->file, 0, size, end - size);
+		if (ret == -EOPNOTSUPP)
+			WRITE_ONCE(backend->no_fallocate, true);
+	}
+	if (ret == -EOPNOTSUPP)
+		ret = vfs_truncate(&backend->file->f_path, end);
+	return ret;
+}
+
+static u64 next_step(const struct qcow2_backend *backend)
+{
+	u64 max = is_tmpfs(backend) ? STEP_MIN : STEP_MAX;
+
+	return clamp_t(u64, 2 * backend->step, STEP_MIN, max);
+}
+
+static int extend_file(struct qcow2_backend *backend, u64 end)
+{
+	u64 limit = file_inode(backend->file)->i_sb->s_maxbytes;
+	u64 size = qcow2_backend_size(backend);
+	u64 step = next_step(backend);
+	int ret;
+
+	if (end > limit)
+		return -EFBIG;
+	if (size >= end && size - end >= backend->step / 2 && backend->step)
+		return 0;
+
+	ret = grow_file(backend, size, min(max(size, end) + step, limit));
+	if (!ret) {
+		backend->step = step;
+		return 0;
+	}
+	/* What failed may have grown the file by a part. */
+	backend->step = STEP_MIN;
+	size = qcow2_backend_size(backend);
+	if (size >= end)
+		return 0;
+	ret = grow_file(backend, size, end);
+	return ret == -EDQUOT ? -ENOSPC : ret;
+}
+
+int qcow2_backend_extend(struct qcow2_backend *backend, u64 end)
+{
+	if (backend->bdev)
+		return end > qcow2_backend_size(backend) ? -ENOSPC : 0;
+	return extend_file(backend, end);
+}
+
+void qcow2_backend_trim(struct qcow2_backend *backend, u64 end)
+{
+	if (backend->bdev || end >= qcow2_backend_size(backend))
+		return;
+	vfs_truncate(&backend->file->f_path, end);
+	backend->step = 0;
+}
+
+void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	int ret;
+
+	if (READ_ONCE(backend->no_punch))
+		return;
+	if (backend->bdev)
+		ret = blkdev_issue_discard(backend->bdev, hoff >> SECTOR_SHIFT,
+					   len >> SECTOR_SHIFT, GFP_NOIO);
+	else
+		ret = vfs_fallocate(backend->file, FALLOC_FL_PUNCH_HOLE |
+				    FALLOC_FL_KEEP_SIZE, hoff, len);
+	if (ret == -EOPNOTSUPP)
+		WRITE_ONCE(backend->no_punch, true);
+}
+
+static int zero_by_writing(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	u32 size = ZERO_BUFFER;
+	void *zeros = kvzalloc(size, GFP_NOIO);
+	int ret = 0;
+
+	if (!zeros)
+		return -ENOMEM;
+	while (len && !ret) {
+		size = min_t(u64, len, ZERO_BUFFER);
+		ret = qcow2_backend_write(backend, hoff, zeros, size);
+		hoff += size;
+		len -= size;
+	}
+	kvfree(zeros);
+	return ret;
+}
+
+static int zero_file(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	u64 size = round_up(qcow2_backend_size(backend), backend->granule);
+	int ret;
+
+	if (hoff >= size)
+		return 0;
+	len = min(len, size - hoff);
+	if (len <= ZERO_BY_WRITING)
+		return zero_by_writing(backend, hoff, len);
+	ret = vfs_fallocate(backend->file,
+			    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+			    hoff, len);
+	if (ret == -EOPNOTSUPP)
+		ret = zero_by_writing(backend, hoff, len);
+	return ret == -EDQUOT ? -ENOSPC : ret;
+}
+
+int qcow2_backend_zero(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	if ((hoff | len) & (backend->granule - 1))
+		return -EINVAL;
+	if (!backend->bdev)
+		return zero_file(backend, hoff, len);
+	if (hoff + len > qcow2_backend_size(backend))
+		return -ENOSPC;
+	return blkdev_issue_zeroout(backend->bdev, hoff >> SECTOR_SHIFT,
+				    len >> SECTOR_SHIFT, GFP_NOIO, 0);
+}
