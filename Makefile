@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+
+VERSION := 0.1.0
+KDIR	?= /lib/modules/$(shell uname -r)/build
+PREFIX	?= /usr/local
+export VERSION KDIR PREFIX DESTDIR
+
+all: modules tools
+
+## modules	kernel/dm-qcow2.ko for the running kernel, or for KDIR=<kernel build folder>
+modules:
+	@[ -e "$(KDIR)/Makefile" ] || { echo "make modules: $(KDIR): no kernel headers here;" \
+		"install those of the running kernel, or give KDIR=<kernel build folder>" >&2; exit 1; }
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)/kernel" modules
+
+## tools	userspace/qcow2ctl
+tools:
+	$(MAKE) -C userspace
+
+## demo		install what is missing, boot a virtual machine and show the main job in it
+demo: packages
+	scripts/demo
+
+## check	install what is missing, then run every test, the long ones bounded
+check: packages kernels
+	tests/run
+
+## check-full	the same without bounds
+check-full: packages kernels
+	QCOW2_FULL=1 tests/run
+
+## style		checkpatch, shellcheck, lengths and names
+style:
+	scripts/style
+
+## install	module (by DKMS where dkms is), tool and man page; PREFIX=/usr/local DESTDIR=
+install:
+	scripts/install install
+
+## uninstall	take away what install brought
+uninstall:
+	scripts/install uninstall
+
+## clean	remove what was built
+clean:
+	rm -rf build
+	find kernel -maxdepth 1 \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
+		-o -name '.*.cmd' -o -name modules.order -o -name Module.symvers \) -delete
+	$(MAKE) -C userspace clean
+
+## help		this list
+help:
+	@sed -n 's/^## /  /p' Makefile
+
+# What is planned and not built yet says so and fails.
+check-debug check-mutants fuzz bench bench-full:
+	@echo "make $@: not there yet" >&2; exit 1
+
+packages:
+	scripts/setup build vm test
+
+kernels:
+	scripts/setup kernels
+
+.PHONY: all modules tools demo check check-full style install uninstall clean help \
+	check-debug check-mutants fuzz bench bench-full packages kernels
