@@ -128,6 +128,14 @@ static void read_dio_limits(struct qcow2_backend *backend)
 	}
 }
 
+static void use_page_cache(struct qcow2_backend *backend)
+{
+	backend->direct = false;
+	backend->nowait = false;
+	backend->granule = SECTOR_SIZE;
+	backend->mem_align = 1;
+}
+
 static void read_file_limits(struct qcow2_backend *backend)
 {
 	struct file *file = backend->file;
@@ -145,8 +153,8 @@ static void read_file_limits(struct qcow2_backend *backend)
 				  backend->granule <= GRANULE_MAX;
 	}
 	if (!backend->direct) {
-		backend->granule = SECTOR_SIZE;
-		backend->mem_align = 1;
+		use_page_cache(backend);
+		return;
 	}
 	backend->granule = max_t(u32, backend->granule, SECTOR_SIZE);
 	backend->nowait = backend->direct && (file->f_mode & FMODE_NOWAIT) &&
@@ -277,6 +285,30 @@ static int init_bounce(struct qcow2_backend *backend, const char **error)
 	return ret;
 }
 
+/*
+ * File systems that pass a file on (overlay, FUSE, 9p) may accept the open and
+ * refuse the I/O.
+ */
+static int try_direct(struct qcow2_backend *backend, const char **error)
+{
+	struct page *page;
+	int ret;
+
+	if (!backend->direct || !backend->file)
+		return 0;
+	page = mempool_alloc(&backend->bounce, GFP_NOIO);
+	ret = qcow2_backend_read(backend, 0, page_address(page),
+				 backend->granule);
+	mempool_free(page, &backend->bounce);
+	if (ret == -EINVAL || ret == -EOPNOTSUPP) {
+		use_page_cache(backend);
+		return 0;
+	}
+	if (ret)
+		*error = "image cannot be read";
+	return ret;
+}
+
 int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 		       const char *path, bool writable, const char **error)
 {
@@ -293,6 +325,8 @@ int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 		ret = open_path(backend, path, error);
 	if (!ret)
 		ret = init_bounce(backend, error);
+	if (!ret)
+		ret = try_direct(backend, error);
 	if (ret) {
 		DMERR("%s: %s: %s (%pe)", device_name(backend), path, *error,
 		      ERR_PTR(ret));

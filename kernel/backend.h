@@ -80,8 +80,8 @@ struct qcow2_xfer {
  * neither a regular file nor a block device, swap files, append-only files,
  * host-managed zoned devices in every role, and writing on zonefs (file
  * systems that cannot write randomly). Sets *@error to a sentence and logs
- * the values. Reads nothing, writes nothing. Returns 0 or negative errno of
- * INTERFACE.md.
+ * the values. Reads one granule of a file to see whether direct I/O works,
+ * writes nothing. Returns 0 or negative errno of INTERFACE.md.
  */
 int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 		       const char *path, bool writable, const char **error);

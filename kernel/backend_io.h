@@ -23,18 +23,17 @@ static inline int qcow2_backend_error(long result)
 	return result;
 }
 
-/* 0, or what a transfer that leaves the block device ends with. */
+/* 0, or what a transfer ends with that leaves the block device or all files. */
 static inline int qcow2_backend_check_end(const struct qcow2_backend *backend,
 					  u64 hoff, u64 len, bool write)
 {
-	u64 size;
+	u64 end = backend->bdev ? qcow2_backend_size(backend) : MAX_LFS_FILESIZE;
 
-	if (!backend->bdev)
+	if (hoff <= end && len <= end - hoff)
 		return 0;
-	size = qcow2_backend_size(backend);
-	if (hoff <= size && len <= size - hoff)
-		return 0;
-	return write ? -ENOSPC : -EIO;
+	if (!write)
+		return -EIO;
+	return backend->bdev ? -ENOSPC : -EFBIG;
 }
 
 static inline bool qcow2_backend_is_aligned(const struct qcow2_backend *backend,
@@ -87,5 +86,11 @@ static inline blk_opf_t qcow2_backend_bio_flags(bool write, bool fua)
  * not called. Writes at multiples of granule only. Sleeps.
  */
 int qcow2_backend_bounce(struct qcow2_xfer *xfer);
+
+/*
+ * Write zeros without needing memory for them. Multiples of granule, inside
+ * what qcow2_backend_check_end() allows.
+ */
+int qcow2_backend_write_zeros(struct qcow2_backend *backend, u64 hoff, u64 len);
 
 #endif

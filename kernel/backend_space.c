@@ -12,12 +12,11 @@
 #include <linux/falloc.h>
 #include <linux/magic.h>
 #include <linux/sizes.h>
-#include <linux/slab.h>
-#include "backend.h"
+#include <linux/statfs.h>
+#include "backend_io.h"
 
 #define STEP_MIN	SZ_16M
 #define STEP_MAX	SZ_1G
-#define ZERO_BUFFER	SZ_64K
 #define ZERO_BY_WRITING	SZ_256K		/* up to here cheaper than fallocate */
 
 int qcow2_backend_barrier(struct qcow2_backend *backend)
@@ -46,37 +45,49 @@ static int grow_file(struct qcow2_backend *backend, u64 size, u64 end)
 	return ret;
 }
 
+/* A share of what is free, so that others find space too. */
+static u64 free_share(const struct qcow2_backend *backend)
+{
+	struct kstatfs stat;
+
+	if (vfs_statfs(&backend->file->f_path, &stat) || !stat.f_blocks)
+		return STEP_MAX;
+	return round_down((u64)stat.f_bavail * stat.f_bsize / 8, SZ_64K);
+}
+
 static u64 next_step(const struct qcow2_backend *backend)
 {
 	u64 max = is_tmpfs(backend) ? STEP_MIN : STEP_MAX;
+	u64 step = clamp_t(u64, 2 * backend->step, STEP_MIN, max);
 
-	return clamp_t(u64, 2 * backend->step, STEP_MIN, max);
+	return min(step, free_share(backend));
 }
 
 static int extend_file(struct qcow2_backend *backend, u64 end)
 {
 	u64 limit = file_inode(backend->file)->i_sb->s_maxbytes;
 	u64 size = qcow2_backend_size(backend);
-	u64 step = next_step(backend);
-	int ret;
+	u64 step, target;
+	int ret = 0;
 
 	if (end > limit)
 		return -EFBIG;
-	if (size >= end && size - end >= backend->step / 2 && backend->step)
+	if (size >= end &&
+	    size - end >= max_t(u64, backend->step, STEP_MIN) / 2)
 		return 0;
 
-	ret = grow_file(backend, size, min(max(size, end) + step, limit));
-	if (!ret) {
-		backend->step = step;
+	step = next_step(backend);
+	target = min(max(size, end) + step, limit);
+	if (target > size)
+		ret = grow_file(backend, size, target);
+	backend->step = ret ? STEP_MIN : step;
+	if (!ret)
 		return 0;
-	}
 	/* What failed may have grown the file by a part. */
-	backend->step = STEP_MIN;
 	size = qcow2_backend_size(backend);
 	if (size >= end)
 		return 0;
-	ret = grow_file(backend, size, end);
-	return ret == -EDQUOT ? -ENOSPC : ret;
+	return qcow2_backend_error(grow_file(backend, size, end));
 }
 
 int qcow2_backend_extend(struct qcow2_backend *backend, u64 end)
@@ -110,24 +121,6 @@ void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len)
 		WRITE_ONCE(backend->no_punch, true);
 }
 
-static int zero_by_writing(struct qcow2_backend *backend, u64 hoff, u64 len)
-{
-	u32 size = ZERO_BUFFER;
-	void *zeros = kvzalloc(size, GFP_NOIO);
-	int ret = 0;
-
-	if (!zeros)
-		return -ENOMEM;
-	while (len && !ret) {
-		size = min_t(u64, len, ZERO_BUFFER);
-		ret = qcow2_backend_write(backend, hoff, zeros, size);
-		hoff += size;
-		len -= size;
-	}
-	kvfree(zeros);
-	return ret;
-}
-
 static int zero_file(struct qcow2_backend *backend, u64 hoff, u64 len)
 {
 	u64 size = round_up(qcow2_backend_size(backend), backend->granule);
@@ -137,13 +130,16 @@ static int zero_file(struct qcow2_backend *backend, u64 hoff, u64 len)
 		return 0;
 	len = min(len, size - hoff);
 	if (len <= ZERO_BY_WRITING)
-		return zero_by_writing(backend, hoff, len);
+		return qcow2_backend_write_zeros(backend, hoff, len);
 	ret = vfs_fallocate(backend->file,
 			    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 			    hoff, len);
 	if (ret == -EOPNOTSUPP)
-		ret = zero_by_writing(backend, hoff, len);
-	return ret == -EDQUOT ? -ENOSPC : ret;
+		ret = vfs_fallocate(backend->file, FALLOC_FL_PUNCH_HOLE |
+				    FALLOC_FL_KEEP_SIZE, hoff, len);
+	if (ret == -EOPNOTSUPP)
+		ret = qcow2_backend_write_zeros(backend, hoff, len);
+	return qcow2_backend_error(ret);
 }
 
 int qcow2_backend_zero(struct qcow2_backend *backend, u64 hoff, u64 len)

@@ -18,31 +18,44 @@ struct piece {
 	size_t len;
 };
 
+static void add_vec(struct piece *piece, struct page *page, unsigned int len,
+		    unsigned int offset)
+{
+	bvec_set_page(&piece->vec[piece->vecs++], page, len, offset);
+	piece->len += len;
+}
+
+static void fill_from_vmalloc(struct piece *piece, const void *buf, size_t len,
+			      u32 granule)
+{
+	while (piece->len < len && piece->vecs < VECS) {
+		const void *at = buf + piece->len;
+		unsigned int offset = offset_in_page(at);
+
+		add_vec(piece, vmalloc_to_page(at),
+			min_t(size_t, len - piece->len, PAGE_SIZE - offset),
+			offset);
+	}
+	/* The next piece must begin at a multiple of the granule. */
+	if (piece->len < len)
+		piece->len = round_down(piece->len, granule);
+}
+
+/* As much of @len as one piece holds; no @buf stands for zeros. */
 static void fill_piece(struct piece *piece, const void *buf, size_t len,
 		       u32 granule)
 {
 	piece->vecs = 0;
 	piece->len = 0;
-	if (!is_vmalloc_addr(buf)) {
-		/* One vector, and with it one bio, holds less than 4 GiB. */
-		piece->len = min_t(size_t, len, SZ_1M);
-		bvec_set_page(&piece->vec[0], virt_to_page(buf), piece->len,
-			      offset_in_page(buf));
-		piece->vecs = 1;
-		return;
-	}
-	while (piece->len < len && piece->vecs < VECS) {
-		unsigned int offset = offset_in_page(buf + piece->len);
-		unsigned int part = min_t(size_t, len - piece->len,
-					  PAGE_SIZE - offset);
-
-		bvec_set_page(&piece->vec[piece->vecs++],
-			      vmalloc_to_page(buf + piece->len), part, offset);
-		piece->len += part;
-	}
-	/* The next piece must begin at a multiple of the granule. */
-	if (piece->len < len)
-		piece->len = round_down(piece->len, granule);
+	if (!buf)
+		while (piece->len < len && piece->vecs < VECS)
+			add_vec(piece, ZERO_PAGE(0),
+				min_t(size_t, len - piece->len, PAGE_SIZE), 0);
+	else if (is_vmalloc_addr(buf))
+		fill_from_vmalloc(piece, buf, len, granule);
+	else
+		add_vec(piece, virt_to_page(buf), min_t(size_t, len, SZ_1M),
+			offset_in_page(buf));
 }
 
 /* Returns the bytes moved, which may be fewer than asked, or an error. */
@@ -96,7 +109,8 @@ static int move_aligned(struct qcow2_backend *backend, u64 hoff, void *buf,
 	ssize_t ret;
 
 	while (pos < len) {
-		fill_piece(&piece, buf + pos, len - pos, backend->granule);
+		fill_piece(&piece, buf ? buf + pos : NULL, len - pos,
+			   backend->granule);
 		ret = backend->bdev ?
 		      move_bdev_piece(backend, hoff + pos, &piece, write, fua) :
 		      move_file_piece(backend, hoff + pos, &piece, write, fua);
@@ -236,6 +250,11 @@ int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff,
 	if (is_vmalloc_addr(buf))
 		flush_kernel_vmap_range((void *)buf, len);
 	return move_aligned(backend, hoff, (void *)buf, len, true, false);
+}
+
+int qcow2_backend_write_zeros(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	return move_aligned(backend, hoff, NULL, len, true, false);
 }
 
 /* Copy @len bytes between @bounce and the memory of @xfer, advancing @iter. */

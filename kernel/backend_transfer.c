@@ -349,9 +349,10 @@ static bool attempt_alone(struct qcow2_xfer *xfer, u16 ioprio)
 bool qcow2_backend_try_inline(struct qcow2_xfer *xfer, const struct bio *bio)
 {
 	struct super_block *sb = file_inode(xfer->backend->file)->i_sb;
+	u64 size = qcow2_backend_size(xfer->backend);
 
-	if (xfer->hoff + xfer->iter.bi_size >
-	    qcow2_backend_size(xfer->backend) || !is_in_place(xfer))
+	if (xfer->hoff > size || xfer->iter.bi_size > size - xfer->hoff ||
+	    !is_in_place(xfer))
 		return false;
 	prepare(xfer, true);
 	if (xfer->write) {
