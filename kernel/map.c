@@ -96,7 +96,9 @@ enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hof
 	bool copied;
 	u64 number;
 
-	if (l1_entry(map, goff, hoff, &copied, &number) || !*hoff)
+	if (l1_entry(map, goff, hoff, &copied, &number))
+		return QCOW2_TABLE_CORRUPT;
+	if (!*hoff)
 		return QCOW2_TABLE_NONE;
 	return copied ? QCOW2_TABLE_OURS : QCOW2_TABLE_SHARED;
 }
@@ -273,19 +275,19 @@ static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff)
 	return slice;
 }
 
-int qcow2_map_load(struct qcow2_map *map, u64 goff)
+int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice)
 {
-	struct qcow2_slice *slice;
 	unsigned int epoch;
+	int ret = 0;
 
 	epoch = qcow2_epoch_enter(map->epoch);
-	slice = slice_read(map, goff);
+	*slice = slice_read(map, goff);
 	qcow2_epoch_leave(map->epoch, epoch);
-	if (!IS_ERR(slice))
-		qcow2_meta_put(slice);
-	else if (PTR_ERR(slice) != -EAGAIN && PTR_ERR(slice) != -ENOENT)
-		return PTR_ERR(slice);
-	return 0;
+	if (IS_ERR(*slice)) {
+		ret = PTR_ERR(*slice);
+		*slice = NULL;
+	}
+	return ret == -EAGAIN || ret == -ENOENT ? 0 : ret;
 }
 
 struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff)

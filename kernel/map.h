@@ -34,7 +34,12 @@ struct qcow2_extent {
 	enum qcow2_verdict why;	/* CORRUPT */
 };
 
-enum qcow2_table { QCOW2_TABLE_NONE, QCOW2_TABLE_SHARED, QCOW2_TABLE_OURS };
+enum qcow2_table {
+	QCOW2_TABLE_NONE,
+	QCOW2_TABLE_SHARED,	/* no COPIED flag: copy before a change */
+	QCOW2_TABLE_OURS,
+	QCOW2_TABLE_CORRUPT,
+};
 
 struct qcow2_map {
 	const struct qcow2_geometry *geo; /* constant */
@@ -59,8 +64,12 @@ void qcow2_map_close(struct qcow2_map *map);
  */
 void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 		      struct qcow2_extent *extent);
-/* Bring the L2 slice of @goff into memory. Sleeps; outside the epoch. */
-int qcow2_map_load(struct qcow2_map *map, u64 goff);
+/*
+ * Bring the L2 slice of @goff into memory. Sleeps; outside the epoch.
+ * *@slice is it, pinned, so that it is still there for the next lookup; NULL
+ * where the mapping changed meanwhile.
+ */
+int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice);
 
 /* The L2 table of @goff: whose it is and where. */
 enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hoff);

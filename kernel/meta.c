@@ -29,6 +29,7 @@ void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
 	spin_lock_init(&cache->lock);
 	INIT_LIST_HEAD(&cache->lru);
 	atomic64_set(&cache->used, 0);
+	atomic64_set(&cache->cached, 0);
 	cache->limit = limit;
 	cache->stats = stats;
 }
@@ -125,6 +126,7 @@ static bool cache_evict(struct qcow2_cache *cache)
 		if (!READ_ONCE(slice->referenced) &&
 		    atomic_cmpxchg(&slice->pins, 1, 0) == 1) {
 			list_del_init(&slice->lru);
+			atomic64_sub(slice_bytes(slice), &cache->cached);
 			victim = slice;
 			break;
 		}
@@ -220,6 +222,7 @@ static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
 	atomic_inc(&slice->pins);
 	spin_lock(&cache->lock);
 	list_add(&slice->lru, &cache->lru);
+	atomic64_add(slice_bytes(slice), &cache->cached);
 	spin_unlock(&cache->lock);
 	return slice;
 }
@@ -238,7 +241,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 		return got;
 	}
 	qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_MISSES);
-	while (atomic64_read(&meta->cache->used) >= meta->cache->limit &&
+	while (atomic64_read(&meta->cache->cached) >= meta->cache->limit &&
 	       cache_evict(meta->cache))
 		;
 	slice = qcow2_meta_load(meta, hoff, kind, NULL);
@@ -270,6 +273,8 @@ static void slice_drop(struct qcow2_slice *slice)
 	spin_lock_irqsave(&cache->lock, flags);
 	resident = !list_empty(&slice->lru);
 	list_del_init(&slice->lru);
+	if (resident)
+		atomic64_sub(slice_bytes(slice), &cache->cached);
 	spin_unlock_irqrestore(&cache->lock, flags);
 	slice_erase(slice);
 	if (resident)
@@ -391,16 +396,18 @@ static bool __slice_change(struct qcow2_slice *slice)
 }
 
 unsigned long qcow2_meta_change(struct qcow2_slice *slice)
+	__acquires(&slice->meta->lock)
 {
 	unsigned long flags;
 
-	for (;;) {
+	slice_prepare(slice);
+	spin_lock_irqsave(&slice->meta->lock, flags);
+	while (!__slice_change(slice)) {
+		spin_unlock_irqrestore(&slice->meta->lock, flags);
 		slice_prepare(slice);
 		spin_lock_irqsave(&slice->meta->lock, flags);
-		if (__slice_change(slice))
-			return flags;
-		spin_unlock_irqrestore(&slice->meta->lock, flags);
 	}
+	return flags;
 }
 
 u64 __qcow2_meta_freeze(struct qcow2_meta *meta)

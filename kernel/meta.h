@@ -56,8 +56,9 @@ struct qcow2_slice {
 struct qcow2_cache {
 	spinlock_t lock;
 	struct list_head lru;		/* C: most recently inserted first */
-	atomic64_t used;		/* bytes */
-	u64 limit;			/* I: bytes */
+	atomic64_t used;		/* bytes of all slices, tables included */
+	atomic64_t cached;		/* bytes of those that may be evicted */
+	u64 limit;			/* I: bytes for the latter */
 	struct qcow2_stats __percpu *stats; /* I */
 };
 

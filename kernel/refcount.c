@@ -194,6 +194,8 @@ static int __refill(struct qcow2_refcount *rc)
 	else
 		__take(rc, slice);
 	qcow2_meta_put(slice);
+	if (!ret && rc->refilled)
+		rc->refilled(rc);
 	return ret;
 }
 

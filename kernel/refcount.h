@@ -62,6 +62,7 @@ struct qcow2_refcount {
 	u64 allocated;		/* clusters in use, as far as counted */
 	u64 highest;		/* highest cluster in use, as far as known */
 	struct qcow2_table_move move; /* meta->lock */
+	void (*refilled)(struct qcow2_refcount *rc); /* constant: under lock, must not sleep */
 };
 
 struct qcow2_cluster {

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The layers under a device: their life together, and the way down for a
+ * guest range.
+ */
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include "chain.h"
+
+#define MAX_CACHE_BYTES		(32ULL << 20)
+#define MIN_CACHE_BYTES		(64ULL << 10)
+#define MAX_SUSPEND_COMMITS	64
+#define LOOKUP_PINS		8
+
+static void top_changed(struct qcow2_meta *meta)
+{
+	struct qcow2_image *image = container_of(meta, struct qcow2_image, meta);
+	struct qcow2_chain *chain = container_of(image->map.epoch, struct qcow2_chain, epoch);
+
+	qcow2_commit_changed(&chain->commit);
+}
+
+static void epoch_drained(struct qcow2_epoch *epoch)
+{
+	struct qcow2_chain *chain = container_of(epoch, struct qcow2_chain, epoch);
+	unsigned int noio = memalloc_noio_save();
+
+	if (chain->writable)
+		qcow2_quarantine_drained(&chain->quarantine);
+	memalloc_noio_restore(noio);
+}
+
+static void top_refilled(struct qcow2_refcount *rc)
+{
+	struct qcow2_image *image = container_of(rc, struct qcow2_image, rc);
+	struct qcow2_chain *chain = container_of(image->map.epoch, struct qcow2_chain, epoch);
+
+	chain->allocated(chain);
+}
+
+/* One refcount block after the other, so that nobody waits long for the lock. */
+static void census_work(struct work_struct *work)
+{
+	struct qcow2_chain *chain = container_of(work, struct qcow2_chain, census);
+	unsigned int noio = memalloc_noio_save();
+
+	while (!READ_ONCE(chain->census_stop) &&
+	       qcow2_refcount_census(&qcow2_chain_top(chain)->rc))
+		cond_resched();
+	chain->allocated(chain);
+	memalloc_noio_restore(noio);
+}
+
+/* The cache that maps the whole disk of the top layer, within bounds. */
+static u64 cache_default(const struct qcow2_chain *chain)
+{
+	const struct qcow2_image *top = qcow2_chain_top(chain);
+	u64 bytes;
+
+	if (top->raw)
+		return MIN_CACHE_BYTES;
+	bytes = (top->size >> top->geo.cluster_bits) << top->geo.l2_entry_bits;
+	return clamp(bytes * 2, MIN_CACHE_BYTES, MAX_CACHE_BYTES);
+}
+
+static int open_lanes(struct qcow2_chain *chain, struct dm_target *ti)
+{
+	const char *name = dm_device_name(dm_table_get_md(ti->table));
+	unsigned int flags = WQ_MEM_RECLAIM | WQ_UNBOUND;
+
+	chain->read_lane = alloc_workqueue("qcow2_read/%s", flags, 0, name);
+	chain->free_lane = alloc_workqueue("qcow2_free/%s", flags, 0, name);
+	if (!chain->read_lane || !chain->free_lane)
+		return -ENOMEM;
+	if (!chain->writable)
+		return 0;
+	chain->write_lane = alloc_workqueue("qcow2_write/%s", flags, 0, name);
+	chain->commit.wq = alloc_ordered_workqueue("qcow2_commit/%s", WQ_MEM_RECLAIM, name);
+	return chain->write_lane && chain->commit.wq ? 0 : -ENOMEM;
+}
+
+static void close_lanes(struct qcow2_chain *chain)
+{
+	struct workqueue_struct *lanes[] = {
+		chain->read_lane, chain->write_lane, chain->free_lane, chain->commit.wq,
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(lanes); i++) {
+		if (lanes[i])
+			destroy_workqueue(lanes[i]);
+	}
+}
+
+static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
+		       const struct qcow2_layer *layers, const char **error)
+{
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < chain->nr_layers; i++) {
+		ret = qcow2_image_open(&chain->layers[i], ti, &layers[i], &chain->cache,
+				       &chain->epoch, i ? NULL : top_changed, error);
+		if (ret)
+			return ret;
+		chain->layers[i].backend.wq = layers[i].writable ? chain->write_lane
+								 : chain->read_lane;
+	}
+	return 0;
+}
+
+static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_options *options)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+	struct qcow2_commit *commit = &chain->commit;
+	int ret;
+
+	commit->mode = chain->writable ? QCOW2_MODE_RW : QCOW2_MODE_RO;
+	commit->event = options->event;
+	commit->stats = chain->stats;
+	commit->meta = &top->meta;
+	if (!chain->writable)
+		return 0;
+	ret = qcow2_quarantine_init(&chain->quarantine, &top->rc, &chain->epoch, options->punch);
+	if (ret)
+		return ret;
+	chain->allocated = options->allocated;
+	top->rc.refilled = top_refilled;
+	commit->map = &top->map;
+	commit->rc = &top->rc;
+	commit->quarantine = &chain->quarantine;
+	commit->interval_ms = options->commit_ms;
+	commit->max_dirty = max_t(u64, 8, (chain->cache.limit >> top->geo.slice_bits) / 4);
+	return qcow2_commit_init(commit);
+}
+
+int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
+		     const struct qcow2_layer *layers, unsigned int nr_layers,
+		     const struct qcow2_chain_options *options, const char **error)
+{
+	int ret;
+
+	chain->nr_layers = nr_layers;
+	chain->writable = layers[0].writable;
+	qcow2_cells_init(&chain->cells);
+	INIT_WORK(&chain->census, census_work);
+	chain->layers = kcalloc(nr_layers, sizeof(*chain->layers), GFP_KERNEL);
+	chain->stats = alloc_percpu(struct qcow2_stats);
+	*error = "out of memory";
+	if (!chain->layers || !chain->stats)
+		return -ENOMEM;
+	qcow2_cache_init(&chain->cache, options->cache_bytes, chain->stats);
+	ret = open_lanes(chain, ti);
+	if (ret)
+		return ret;
+	ret = qcow2_epoch_init(&chain->epoch, chain->free_lane, epoch_drained);
+	if (ret)
+		return ret;
+	ret = open_layers(chain, ti, layers, error);
+	if (ret)
+		return ret;
+	*error = "out of memory";
+	if (!chain->cache.limit)
+		chain->cache.limit = cache_default(chain);
+	return open_commit(chain, options);
+}
+
+void qcow2_chain_close(struct qcow2_chain *chain)
+{
+	unsigned int i;
+
+	WRITE_ONCE(chain->census_stop, true);
+	cancel_work_sync(&chain->census);
+	if (chain->commit.writer)
+		qcow2_commit_exit(&chain->commit);
+	if (chain->epoch.wq)
+		qcow2_epoch_exit(&chain->epoch);
+	if (chain->quarantine.rc)
+		qcow2_quarantine_exit(&chain->quarantine);
+	for (i = chain->nr_layers; chain->layers && i-- > 0; )
+		qcow2_image_close(&chain->layers[i]);
+	close_lanes(chain);
+	free_percpu(chain->stats);
+	kfree(chain->layers);
+}
+
+/* ------------------------------------------------------------------------
+ * Active and put away
+ */
+
+static void set_open(struct qcow2_chain *chain, bool open)
+{
+	unsigned long flags;
+
+	if (!chain->writable)
+		return;
+	spin_lock_irqsave(&chain->commit.meta->lock, flags);
+	chain->commit.open = open;
+	spin_unlock_irqrestore(&chain->commit.meta->lock, flags);
+}
+
+int qcow2_chain_activate(struct qcow2_chain *chain)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+	unsigned int i;
+	int ret = 0;
+
+	if (top->active) {	/* the last suspend could not commit */
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST, chain->commit.fault, 0);
+		return 0;
+	}
+	for (i = 0; i < chain->nr_layers; i++) {
+		ret = qcow2_image_activate(&chain->layers[i]);
+		if (ret)
+			break;
+	}
+	if (ret > 0) {
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST, chain->commit.fault, 0);
+		return 0;
+	}
+	if (!ret && chain->commit.mode == QCOW2_MODE_RW)
+		ret = qcow2_image_clear_autoclear(top, &chain->commit);
+	if (ret) {
+		while (i-- > 0)
+			qcow2_image_abort(&chain->layers[i]);
+		return ret;
+	}
+	if (chain->writable) {
+		chain->commit.impatient = false;
+		set_open(chain, true);
+		WRITE_ONCE(chain->census_stop, false);
+		queue_work(chain->read_lane, &chain->census);
+	}
+	if (top->damaged && chain->writable)
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, QCOW2_FAULT_OVERLAP, 0);
+	return 0;
+}
+
+/*
+ * Everything to the disk, with exact counts: commits make decrements, and
+ * those make another commit (rules.md 33).
+ */
+static int settle(struct qcow2_chain *chain)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+	int i, ret = 0;
+
+	for (i = 0; i < MAX_SUSPEND_COMMITS && !ret; i++) {
+		ret = qcow2_commit_sync(&chain->commit);
+		if (ret)
+			break;
+		qcow2_quarantine_flush(&chain->quarantine);
+		if (!i)
+			qcow2_refcount_return_batch(&top->rc);
+		if (!READ_ONCE(top->meta.nr_dirty) && !chain->quarantine.clusters)
+			break;
+	}
+	return ret;
+}
+
+/* The tail that was extended ahead. Best effort, after the last commit. */
+static void trim_tail(struct qcow2_chain *chain)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+	u64 end;
+
+	if (top->backend.file && !qcow2_refcount_used_end(&top->rc, &end) &&
+	    end < qcow2_backend_size(&top->backend))
+		qcow2_backend_trim(&top->backend, end);
+}
+
+bool qcow2_chain_deactivate(struct qcow2_chain *chain)
+{
+	bool clean = true;
+	unsigned int i;
+
+	if (qcow2_commit_mode(&chain->commit) == QCOW2_MODE_LOST)
+		return false;
+	if (!qcow2_chain_top(chain)->active)
+		return true;
+	WRITE_ONCE(chain->census_stop, true);
+	cancel_work_sync(&chain->census);
+	qcow2_epoch_drain(&chain->epoch);
+	if (chain->writable) {
+		qcow2_commit_impatient(&chain->commit, true);
+		clean = !settle(chain);
+		set_open(chain, false);
+		flush_workqueue(chain->free_lane);
+		cancel_delayed_work_sync(&chain->commit.work);
+		if (clean)
+			trim_tail(chain);
+	}
+	if (!clean) {
+		/* The layers stay as they are: a resume finds the claim lost. */
+		qcow2_claim_park(&qcow2_chain_top(chain)->use, false);
+		for (i = 1; i < chain->nr_layers; i++)
+			qcow2_image_deactivate(&chain->layers[i], true);
+		return false;
+	}
+	for (i = chain->nr_layers; i-- > 0; )
+		qcow2_image_deactivate(&chain->layers[i], true);
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * The way down
+ */
+
+/* A raw layer is data to its end; an odd last sector stands alone. */
+static void raw_extent(u64 goff, u64 len, struct qcow2_extent *extent)
+{
+	u64 whole = round_down(len, 1 << SECTOR_SHIFT);
+
+	extent->kind = QCOW2_EXTENT_DATA;
+	extent->hoff = goff;
+	extent->owned = false;
+	extent->number = 0;
+	extent->len = whole ?: 1 << SECTOR_SHIFT;
+}
+
+static void zero_extent(u64 len, struct qcow2_extent *extent)
+{
+	extent->kind = QCOW2_EXTENT_ZERO;
+	extent->hoff = 0;
+	extent->owned = false;
+	extent->len = len;
+}
+
+void qcow2_chain_lookup(const struct qcow2_chain *chain, u64 goff, u64 len,
+			struct qcow2_extent *extent, unsigned int *layer)
+{
+	const struct qcow2_image *image;
+	unsigned int i;
+	u64 left;
+
+	for (i = 0; i < chain->nr_layers; i++) {
+		*layer = i;
+		image = &chain->layers[i];
+		left = image->size > goff ? image->size - goff : 0;
+		if (!left)
+			break;
+		if (image->raw) {
+			raw_extent(goff, min(len, left), extent);
+			return;
+		}
+		qcow2_map_lookup(&image->map, goff, min(len, left), extent);
+		if (extent->kind != QCOW2_EXTENT_BELOW)
+			return;
+		len = extent->len;
+	}
+	zero_extent(len, extent);
+}
+
+/*
+ * However small the cache is, the slices loaded last stay pinned until the
+ * lookup has seen them: other readers cannot push them out again and again.
+ */
+int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
+			    struct qcow2_extent *extent, unsigned int *layer,
+			    unsigned int *epoch)
+{
+	struct qcow2_slice *pins[LOOKUP_PINS] = {};
+	unsigned int at = 0, i;
+	int ret = 0;
+
+	for (;;) {
+		*epoch = qcow2_epoch_enter(&chain->epoch);
+		qcow2_chain_lookup(chain, goff, len, extent, layer);
+		if (extent->kind != QCOW2_EXTENT_MISS)
+			break;
+		qcow2_epoch_leave(&chain->epoch, *epoch);
+		if (pins[at])
+			qcow2_meta_put(pins[at]);
+		ret = qcow2_map_load(&chain->layers[*layer].map, goff, &pins[at]);
+		if (ret)
+			break;
+		at = (at + 1) % LOOKUP_PINS;
+	}
+	for (i = 0; i < LOOKUP_PINS; i++) {
+		if (pins[i])
+			qcow2_meta_put(pins[i]);
+	}
+	return ret;
+}
+
+int qcow2_chain_is_zero(struct qcow2_chain *chain, u64 goff, u64 len, bool *zero)
+{
+	struct qcow2_extent extent;
+	unsigned int layer, epoch;
+	int ret;
+
+	*zero = true;
+	while (len && *zero) {
+		ret = qcow2_chain_lookup_wait(chain, goff, len, &extent, &layer, &epoch);
+		if (ret)
+			return ret;
+		qcow2_epoch_leave(&chain->epoch, epoch);
+		*zero = extent.kind == QCOW2_EXTENT_ZERO;
+		goff += extent.len;
+		len -= min(len, extent.len);
+	}
+	return 0;
+}
+
+int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
+{
+	struct qcow2_extent extent;
+	unsigned int layer, epoch;
+	u32 n;
+	int ret;
+
+	while (len) {
+		ret = qcow2_chain_lookup_wait(chain, goff, len, &extent, &layer, &epoch);
+		if (ret)
+			return ret;
+		n = min_t(u64, len, extent.len);
+		switch (extent.kind) {
+		case QCOW2_EXTENT_ZERO:
+			memset(buf, 0, n);
+			break;
+		case QCOW2_EXTENT_DATA:
+			ret = qcow2_backend_read(&chain->layers[layer].backend, extent.hoff, buf, n);
+			break;
+		case QCOW2_EXTENT_CORRUPT:
+			qcow2_chain_corrupt(chain, layer, goff, extent.why);
+			ret = -EIO;
+			break;
+		default:
+			DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", goff);
+			ret = -EIO;
+		}
+		qcow2_epoch_leave(&chain->epoch, epoch);
+		if (ret)
+			return ret;
+		goff += n;
+		buf += n;
+		len -= n;
+	}
+	return 0;
+}
+
+void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+			 enum qcow2_verdict why)
+{
+	enum qcow2_fault fault = QCOW2_FAULT_L2;
+
+	if (why == QCOW2_TABLES_OVERLAP)
+		fault = QCOW2_FAULT_OVERLAP;
+	else if (why == QCOW2_L1_RANGE || why == QCOW2_L1_ENTRY_UNALIGNED ||
+		 why == QCOW2_L1_ENTRY_COPIED_EMPTY)
+		fault = QCOW2_FAULT_L1;
+	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
+	DMERR_LIMIT("layer %u: guest offset 0x%llx: %s", layer, goff, qcow2_verdict_text(why));
+	if (!layer && qcow2_commit_mode(&chain->commit) == QCOW2_MODE_RW)
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, fault, goff);
+	else
+		qcow2_commit_fault(&chain->commit, fault, goff);
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The ordered layers under a device, top first, and all that its requests
+ * share: cache, epochs, cells, commit, lanes.
+ *
+ * Layer 5, above image.
+ */
+#ifndef QCOW2_CHAIN_H
+#define QCOW2_CHAIN_H
+
+#include "cell.h"
+#include "commit.h"
+#include "dm-qcow2.h"
+#include "epoch.h"
+#include "image.h"
+#include "quarantine.h"
+
+struct qcow2_chain {
+	struct qcow2_image *layers;	/* I */
+	unsigned int nr_layers;		/* I */
+	bool writable;			/* I: the table is read-write */
+	struct qcow2_stats __percpu *stats; /* I */
+	struct qcow2_cache cache;
+	struct qcow2_epoch epoch;
+	struct qcow2_cells cells;
+	struct qcow2_quarantine quarantine; /* writable only */
+	struct qcow2_commit commit;	/* its mode is the device's, read-only too */
+	/*
+	 * I: readers and metadata reads; writers, which may have to wait for a
+	 * frozen file system; freed clusters. The commit has its own.
+	 */
+	struct workqueue_struct *read_lane;
+	struct workqueue_struct *write_lane;
+	struct workqueue_struct *free_lane;
+	struct work_struct census;	/* counts used clusters for status */
+	bool census_stop;
+	void (*allocated)(struct qcow2_chain *chain); /* I: a batch was taken; must not sleep */
+};
+
+/* What the constructor passes on. */
+struct qcow2_chain_options {
+	u64 cache_bytes;		/* 0: what maps the whole disk, bounded */
+	unsigned int commit_ms;
+	bool punch;			/* discard pass */
+	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
+	void (*allocated)(struct qcow2_chain *chain);
+};
+
+/* Constructor and destructor; errors as qcow2_image_open(). close: also after a failed open. */
+int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
+		     const struct qcow2_layer *layers, unsigned int nr_layers,
+		     const struct qcow2_chain_options *options, const char **error);
+void qcow2_chain_close(struct qcow2_chain *chain);
+
+/* preresume: all layers, or none. The mode is set: rw, ro, lost. */
+int qcow2_chain_activate(struct qcow2_chain *chain);
+/*
+ * postsuspend: commit everything, give back what is reserved, put the layers
+ * away. All requests of this device have ended or are waited for by the
+ * caller. Gives whether the image is clean.
+ */
+bool qcow2_chain_deactivate(struct qcow2_chain *chain);
+
+static inline struct qcow2_image *qcow2_chain_top(const struct qcow2_chain *chain)
+{
+	return &chain->layers[0];
+}
+
+/*
+ * Where guest range [@goff, @goff + @len) lies, down the layers. Caller is
+ * inside the epoch. Never sleeps. BELOW never comes back: it is ZERO then.
+ * *@layer is the layer of the extent (MISS: whose map has to be loaded).
+ * @len and the result are multiples of 512; the last sector of a raw layer of
+ * odd length is an extent of its own.
+ */
+void qcow2_chain_lookup(const struct qcow2_chain *chain, u64 goff, u64 len,
+			struct qcow2_extent *extent, unsigned int *layer);
+/*
+ * The same, waiting for metadata: never MISS. Outside the epoch; sleeps. On 0
+ * the caller is inside the epoch *@epoch, and leaves it.
+ */
+int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
+			    struct qcow2_extent *extent, unsigned int *layer,
+			    unsigned int *epoch);
+/* Does the range read as zeros without a look at data? Outside the epoch; sleeps. */
+int qcow2_chain_is_zero(struct qcow2_chain *chain, u64 goff, u64 len, bool *zero);
+/* Read what the guest sees. Outside the epoch; sleeps. */
+int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len);
+/* A broken extent was met: count, log, and stop writing if it is the top's. */
+void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+			 enum qcow2_verdict why);
+
+#endif

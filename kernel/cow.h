@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The allocating write of one guest cluster: new data, with the rest of the
+ * cluster copied from what the guest saw there.
+ *
+ * Layer 6.
+ */
+#ifndef QCOW2_COW_H
+#define QCOW2_COW_H
+
+#include "request.h"
+
+int qcow2_cow_module_init(void);
+void qcow2_cow_module_exit(void);
+
+/*
+ * Write the piece of @req (bytes inside one guest cluster, whose cell @req
+ * holds). Ends with ops->advance, finish, park or again, now or later; the
+ * cell is released before. Runs in the write lane, also as the continuation
+ * of a request whose step is not NONE. Outside the epoch; sleeps.
+ */
+void qcow2_cow_run(struct qcow2_request *req);
+
+#endif

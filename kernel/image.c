@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Open, verify, activate and put away one layer of a device.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include "image.h"
+#include "image_metadata.h"
+
+#define HEADER_SECTOR	4096
+
+static void log_image(const struct qcow2_image *image, const char *what)
+{
+	char *buf = kmalloc(PATH_MAX, GFP_NOIO);
+	char *path = buf ? qcow2_backend_path(&image->backend, buf, PATH_MAX) : NULL;
+
+	DMERR("%s: %s", IS_ERR_OR_NULL(path) ? "image" : path, what);
+	kfree(buf);
+}
+
+/* Names of the incompatible features that nobody here knows. */
+static void log_unknown_features(const void *cluster, size_t len, const struct qcow2_header *h)
+{
+	u64 bits = h->incompatible_features & ~QCOW2_INCOMPAT_KNOWN;
+	char name[64];
+	unsigned int bit;
+
+	for (bit = 0; bit < 64; bit++) {
+		if (!(bits & BIT_ULL(bit)))
+			continue;
+		qcow2_feature_name(cluster, len, h, 0, bit, name, sizeof(name));
+		DMERR("unknown incompatible feature bit %u (\"%s\")", bit, name);
+	}
+}
+
+/* Features that this version does not read, by name. */
+static const char *unsupported_feature(const struct qcow2_header *h)
+{
+	if (h->crypt_method == QCOW2_CRYPT_AES)
+		return "encrypted images (AES) are not supported";
+	if (h->crypt_method == QCOW2_CRYPT_LUKS)
+		return "encrypted images (LUKS) are not supported";
+	if (h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE)
+		return "external data files are not supported";
+	if (h->incompatible_features & QCOW2_INCOMPAT_EXTENDED_L2)
+		return "extended L2 entries (subclusters) are not supported";
+	if (h->incompatible_features & QCOW2_INCOMPAT_COMPRESSION)
+		return "zstd compression is not supported";
+	return NULL;
+}
+
+static int refuse(const char **error, const char *sentence, int ret)
+{
+	*error = sentence;
+	return ret;
+}
+
+/* What the header forbids for this use of the image. */
+static int check_use(const struct qcow2_image *image, const struct qcow2_layer *layer,
+		     const char **error)
+{
+	const struct qcow2_header *h = &image->header;
+	const char *feature = unsupported_feature(h);
+
+	if (feature)
+		return refuse(error, feature, -EOPNOTSUPP);
+	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT))
+		return refuse(error, "image is marked corrupt, it must be repaired first", -EUCLEAN);
+	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_DIRTY))
+		return refuse(error, "image is dirty (its refcounts may be wrong), it must be repaired first",
+			      -EUCLEAN);
+	if (layer->writable && (h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
+	    h->nb_bitmaps && !layer->drop_bitmaps)
+		return refuse(error, "image has persistent bitmaps that would become invalid, \"bitmaps drop\" allows it",
+			      -EPERM);
+	if (layer->writable && image->geo.cluster_size < image->backend.granule)
+		return refuse(error, "clusters are smaller than the smallest direct write to the image",
+			      -EOPNOTSUPP);
+	return 0;
+}
+
+/* Does the header name a backing file exactly where the table has a layer? */
+static int check_backing(const struct qcow2_image *image, const struct qcow2_layer *layer,
+			 const char **error)
+{
+	if (image->header.backing_file.length && layer->lowest && !layer->no_backing)
+		return refuse(error, "image names a backing file and the table has no layer for it",
+			      -ENOKEY);
+	if (!image->header.backing_file.length && !layer->lowest)
+		return refuse(error, "image names no backing file but the table has a layer below it",
+			      -EINVAL);
+	return 0;
+}
+
+/* Read and verify the header cluster into image->header. Logs what is wrong. */
+static int read_header(struct qcow2_image *image, const char **error)
+{
+	struct qcow2_header *h = &image->header;
+	enum qcow2_verdict verdict;
+	size_t len = HEADER_SECTOR;
+	void *buf;
+	int ret;
+
+	buf = kvmalloc(HEADER_SECTOR, GFP_NOIO);
+	if (!buf)
+		return refuse(error, "out of memory", -ENOMEM);
+	len = min_t(u64, len, qcow2_backend_size(&image->backend));
+	ret = qcow2_backend_read(&image->backend, 0, buf, len);
+	if (ret)
+		goto out_read;
+	verdict = qcow2_header_decode(buf, len, h);
+	if (verdict && verdict != QCOW2_UNKNOWN_INCOMPATIBLE)
+		goto out_verdict;
+	kvfree(buf);
+	len = min_t(u64, 1ULL << h->cluster_bits, qcow2_backend_size(&image->backend));
+	buf = kvmalloc(len, GFP_NOIO);
+	if (!buf)
+		return refuse(error, "out of memory", -ENOMEM);
+	ret = qcow2_backend_read(&image->backend, 0, buf, len);
+	if (ret)
+		goto out_read;
+	if (verdict) {
+		qcow2_header_extensions(buf, len, h);
+		log_unknown_features(buf, len, h);
+	} else {
+		verdict = qcow2_header_extensions(buf, len, h);
+	}
+out_verdict:
+	kvfree(buf);
+	if (!verdict)
+		return 0;
+	log_image(image, qcow2_verdict_text(verdict));
+	return refuse(error, qcow2_verdict_text(verdict), -qcow2_verdict_errno(verdict));
+out_read:
+	kvfree(buf);
+	return refuse(error, "cannot read the header", ret);
+}
+
+static void set_geometry(struct qcow2_geometry *geo, const struct qcow2_header *h)
+{
+	qcow2_geometry_init(geo, h->version, h->cluster_bits, h->refcount_order,
+			    h->incompatible_features & QCOW2_INCOMPAT_EXTENDED_L2,
+			    h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE, h->size);
+}
+
+/* The tables that the header names begin inside the image. */
+static int check_tables(const struct qcow2_image *image, const char **error)
+{
+	const struct qcow2_header *h = &image->header;
+	u64 end = qcow2_round_up(&image->geo, qcow2_backend_size(&image->backend));
+
+	if (h->l1_size && h->l1_table_offset >= end)
+		return refuse(error, "l1_table_offset lies beyond the end of the image", -EUCLEAN);
+	if (h->refcount_table_offset >= end)
+		return refuse(error, "refcount_table_offset lies beyond the end of the image", -EUCLEAN);
+	if (h->nb_snapshots && h->snapshots_offset >= end)
+		return refuse(error, "snapshots_offset lies beyond the end of the image", -EUCLEAN);
+	return 0;
+}
+
+static int join_claim(struct qcow2_image *image, struct dm_target *ti, const char **error)
+{
+	struct qcow2_backend *backend = &image->backend;
+	struct qcow2_claim_args args = {
+		.file = backend->file ?: backend->node,
+		.dev = backend->bdev ? backend->bdev->bd_dev : 0,
+		.same_file = backend->same_file,
+		.role = image->writable ? QCOW2_ROLE_WRITER : QCOW2_ROLE_READER,
+		.table = ti->table,
+	};
+	int ret;
+
+	ret = qcow2_claim_join(&image->use, &args, error);
+	if (!ret && backend->same_file)
+		qcow2_backend_use_file(backend, qcow2_claim_file(&image->use));
+	return ret;
+}
+
+static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer,
+		      struct qcow2_cache *cache, struct qcow2_epoch *epoch,
+		      void (*changed)(struct qcow2_meta *meta), const char **error)
+{
+	int ret;
+
+	ret = read_header(image, error);
+	if (ret)
+		return ret;
+	set_geometry(&image->geo, &image->header);
+	ret = check_use(image, layer, error);
+	if (!ret)
+		ret = check_backing(image, layer, error);
+	if (!ret)
+		ret = check_tables(image, error);
+	if (ret) {
+		log_image(image, *error);
+		return ret;
+	}
+	image->size = image->header.size;
+	ret = qcow2_meta_init(&image->meta, &image->geo, &image->backend, cache, changed);
+	if (ret)
+		return refuse(error, "out of memory", ret);
+	qcow2_metaset_init(&image->metaset);
+	image->map.geo = &image->geo;
+	image->map.meta = &image->meta;
+	image->map.metaset = &image->metaset;
+	image->map.epoch = epoch;
+	mutex_init(&image->map.table_lock);
+	image->rc.geo = &image->geo;
+	image->rc.meta = &image->meta;
+	image->rc.metaset = &image->metaset;
+	image->rc.end = &image->map.end;
+	mutex_init(&image->rc.lock);
+	return 0;
+}
+
+int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
+		     const struct qcow2_layer *layer, struct qcow2_cache *cache,
+		     struct qcow2_epoch *epoch,
+		     void (*changed)(struct qcow2_meta *meta), const char **error)
+{
+	int ret;
+
+	image->raw = layer->raw;
+	image->writable = layer->writable;
+	image->drop_bitmaps = layer->drop_bitmaps;
+	ret = qcow2_backend_open(&image->backend, ti, layer->path, layer->writable, error);
+	if (ret)
+		return ret;
+	ret = join_claim(image, ti, error);
+	if (ret)
+		goto out_close;
+	if (image->raw)
+		image->size = qcow2_backend_size(&image->backend);
+	else
+		ret = open_qcow2(image, layer, cache, epoch, changed, error);
+	if (ret)
+		goto out_leave;
+	return 0;
+
+out_leave:
+	qcow2_claim_leave(&image->use);
+out_close:
+	qcow2_backend_close(&image->backend);
+	memset(image, 0, sizeof(*image));
+	return ret;
+}
+
+void qcow2_image_close(struct qcow2_image *image)
+{
+	if (!image->backend.file && !image->backend.dev)
+		return;
+	if (!image->raw) {
+		qcow2_image_metadata_forget(image);
+		qcow2_meta_exit(&image->meta);
+	}
+	qcow2_claim_leave(&image->use);
+	qcow2_backend_close(&image->backend);
+}
+
+/* The header of now against the one that the constructor verified. */
+static int reread_header(struct qcow2_image *image)
+{
+	struct qcow2_layer layer = {
+		.writable = image->writable, .drop_bitmaps = image->drop_bitmaps,
+	};
+	struct qcow2_header old = image->header;
+	const struct qcow2_header *h = &image->header;
+	const char *error = NULL;
+	int ret;
+
+	ret = read_header(image, &error);
+	if (!ret && (h->cluster_bits != old.cluster_bits || h->version != old.version ||
+		     h->refcount_order != old.refcount_order ||
+		     !h->backing_file.length != !old.backing_file.length))
+		ret = refuse(&error, "image changed since the table was loaded", -ESTALE);
+	if (!ret)
+		ret = check_use(image, &layer, &error);
+	if (!ret)
+		ret = check_tables(image, &error);
+	if (ret) {
+		log_image(image, error);
+		return ret;
+	}
+	image->geo.virtual_size = h->size;
+	image->size = h->size;
+	return 0;
+}
+
+static int activate_qcow2(struct qcow2_image *image)
+{
+	int ret;
+
+	ret = reread_header(image);
+	if (ret)
+		return ret;
+	image->map.end = qcow2_round_up(&image->geo, qcow2_backend_size(&image->backend));
+	image->damaged = false;
+	image->meta.staged = 1;
+	image->meta.durable = 0;
+	return qcow2_image_metadata_read(image);
+}
+
+int qcow2_image_activate(struct qcow2_image *image)
+{
+	int ret;
+
+	ret = qcow2_claim_activate(&image->use);
+	if (ret)
+		return ret;
+	ret = qcow2_backend_invalidate(&image->backend);
+	if (!ret && image->raw)
+		image->size = qcow2_backend_size(&image->backend);
+	else if (!ret)
+		ret = activate_qcow2(image);
+	if (ret) {
+		qcow2_claim_deactivate(&image->use);
+		return ret < 0 ? ret : -EIO;
+	}
+	image->active = true;
+	return 0;
+}
+
+static void put_away(struct qcow2_image *image)
+{
+	if (!image->raw)
+		qcow2_image_metadata_forget(image);
+	qcow2_backend_invalidate(&image->backend);
+	image->active = false;
+}
+
+void qcow2_image_deactivate(struct qcow2_image *image, bool clean)
+{
+	if (!image->active)
+		return;
+	put_away(image);
+	qcow2_claim_park(&image->use, clean);
+}
+
+void qcow2_image_abort(struct qcow2_image *image)
+{
+	if (!image->active)
+		return;
+	put_away(image);
+	qcow2_claim_deactivate(&image->use);
+}
+
+int qcow2_image_clear_autoclear(struct qcow2_image *image, struct qcow2_commit *commit)
+{
+	u64 keep = 0;
+	__be64 word;
+	int ret;
+
+	if (image->raw || !image->writable || image->header.version < 3)
+		return 0;
+	if (image->header.incompatible_features & QCOW2_INCOMPAT_DATA_FILE)
+		keep = QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+	if (!(image->header.autoclear_features & ~keep))
+		return 0;
+	word = cpu_to_be64(image->header.autoclear_features & keep);
+	ret = qcow2_commit_header(commit, offsetof(struct qcow2_header_disk, autoclear_features),
+				  &word, sizeof(word));
+	return ret ?: qcow2_commit_barrier(commit);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * One layer: an image file or device, opened and verified by the constructor,
+ * active from preresume to postsuspend.
+ *
+ * The constructor may run while another table is live on the same image: it
+ * opens, claims and verifies, and keeps nothing that can change. Activation
+ * takes ownership through the claim, drops the page cache and reads
+ * everything again.
+ *
+ * Layer 5. ioctl context, inside memalloc_noio_save().
+ */
+#ifndef QCOW2_IMAGE_H
+#define QCOW2_IMAGE_H
+
+#include "backend.h"
+#include "claim.h"
+#include "commit.h"
+#include "dm-qcow2.h"
+#include "format.h"
+#include "geometry.h"
+#include "map.h"
+#include "meta.h"
+#include "metaset.h"
+#include "refcount.h"
+
+/* What the table says about a layer. */
+struct qcow2_layer {
+	const char *path;
+	bool raw;
+	bool writable;		/* the top layer of a read-write table */
+	bool lowest;		/* no layer below */
+	bool no_backing;	/* the lowest layer may name a backing file */
+	bool drop_bitmaps;
+};
+
+struct qcow2_image {
+	bool raw;			/* I */
+	bool writable;			/* I: by the table */
+	bool drop_bitmaps;		/* I */
+	bool damaged;			/* found at activation: not writable */
+	u64 size;			/* I after activation: guest bytes; any number for raw */
+	struct qcow2_backend backend;
+	struct qcow2_use use;
+	struct qcow2_geometry geo;	/* I: but virtual_size is read again at activation */
+	struct qcow2_header header;	/* of the last reading */
+	struct qcow2_metaset metaset;
+	struct qcow2_meta meta;
+	struct qcow2_map map;
+	struct qcow2_refcount rc;	/* writable only */
+	bool active;
+};
+
+/*
+ * Constructor. Returns 0 or a negative errno of INTERFACE.md with *@error a
+ * sentence. @cache, @epoch and @changed are for the layer's metadata and are
+ * only used while it is active.
+ */
+int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
+		     const struct qcow2_layer *layer, struct qcow2_cache *cache,
+		     struct qcow2_epoch *epoch,
+		     void (*changed)(struct qcow2_meta *meta), const char **error);
+/* Destructor; the image may be half open or untouched (zeroed). */
+void qcow2_image_close(struct qcow2_image *image);
+
+/*
+ * preresume: take the claim and read the metadata. 1: the claim is lost, the
+ * image stays inactive. -EBUSY, -ESTALE (the header no longer fits the
+ * table), -EUCLEAN, -EIO; the reason is logged.
+ */
+int qcow2_image_activate(struct qcow2_image *image);
+/*
+ * Forget all metadata in memory and drop the page cache. The claim is parked,
+ * or lost if not @clean. Nobody is inside the epoch.
+ */
+void qcow2_image_deactivate(struct qcow2_image *image, bool clean);
+/* preresume failed further on: as if it had not been activated. */
+void qcow2_image_abort(struct qcow2_image *image);
+
+/*
+ * Clear the autoclear bits that this writer does not maintain, durably,
+ * before the first change. Only for a writable active image.
+ */
+int qcow2_image_clear_autoclear(struct qcow2_image *image, struct qcow2_commit *commit);
+
+#endif

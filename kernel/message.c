@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Messages to the target.
+ */
+#include <linux/sched/mm.h>
+#include "target.h"
+
+/* handover <major:minor>: that device may take the parked image over. */
+static int message_handover(struct qcow2_target *t, char **argv)
+{
+	unsigned int major, minor;
+	char dummy;
+
+	if (sscanf(argv[1], "%u:%u%c", &major, &minor, &dummy) != 2)
+		return -EINVAL;
+	return qcow2_claim_handover(&qcow2_chain_top(&t->chain)->use, MKDEV(major, minor));
+}
+
+/* retry: there is space now. */
+static int message_retry(struct qcow2_target *t, char **argv)
+{
+	if (!qcow2_chain_top(&t->chain)->active)
+		return -EBUSY;
+	qcow2_io_retry(&t->io);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	unsigned int argc;
+	int (*run)(struct qcow2_target *t, char **argv);
+} messages[] = {
+	{ "handover", 2, message_handover },
+	{ "retry", 1, message_retry },
+};
+
+int qcow2_target_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,
+			 unsigned int maxlen)
+{
+	unsigned int noio = memalloc_noio_save();
+	int i, ret = -EINVAL;
+
+	for (i = 0; i < ARRAY_SIZE(messages); i++) {
+		if (!strcasecmp(argv[0], messages[i].name) && argc == messages[i].argc) {
+			ret = messages[i].run(ti->private, argv);
+			break;
+		}
+	}
+	memalloc_noio_restore(noio);
+	return ret;
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The words of a table line. One table of options drives reading and
+ * printing, so that a printed line can always be loaded again.
+ */
+#include <linux/ctype.h>
+#include <linux/slab.h>
+#include "options.h"
+
+#define MAX_LAYERS	256
+#define MAX_CACHE_KIB	32768
+
+enum option_kind { OPTION_FLAG, OPTION_U32, OPTION_U64, OPTION_CHOICE, OPTION_WORD };
+
+/*
+ * In the order in which they are printed. A CHOICE has two words, the first
+ * is the default; WORD is a flag that wants its one word.
+ */
+static const struct option {
+	const char *name;
+	enum option_kind kind;
+	size_t offset;
+	const char *choice[2];
+	u64 preset;
+	u64 min;
+	u64 max;
+} option_table[] = {
+	{ "no_backing", OPTION_FLAG, offsetof(struct qcow2_options, no_backing) },
+	{ "bitmaps", OPTION_WORD, offsetof(struct qcow2_options, drop_bitmaps), { "drop" } },
+	{ "cache_kib", OPTION_U32, offsetof(struct qcow2_options, cache_kib),
+	  .min = 1, .max = MAX_CACHE_KIB },
+	{ "low_water", OPTION_U64, offsetof(struct qcow2_options, low_water),
+	  .max = U64_MAX >> SECTOR_SHIFT },
+	{ "when_full", OPTION_CHOICE, offsetof(struct qcow2_options, error_when_full),
+	  { "queue", "error" } },
+	{ "full_timeout", OPTION_U32, offsetof(struct qcow2_options, full_timeout),
+	  .preset = QCOW2_DEFAULT_FULL_TIMEOUT, .max = 86400 * 365 },
+	{ "discard", OPTION_CHOICE, offsetof(struct qcow2_options, discard_keep),
+	  { "pass", "keep" } },
+	{ "hop", OPTION_CHOICE, offsetof(struct qcow2_options, hop_always), { "auto", "always" } },
+	{ "commit_ms", OPTION_U32, offsetof(struct qcow2_options, commit_ms),
+	  .preset = QCOW2_DEFAULT_COMMIT_MS, .min = 1, .max = 3600 * 1000 },
+};
+
+static void *field(const struct option *option, const struct qcow2_options *options)
+{
+	return (char *)options + option->offset;
+}
+
+static u64 get(const struct option *option, const struct qcow2_options *options)
+{
+	switch (option->kind) {
+	case OPTION_U32:
+		return *(u32 *)field(option, options);
+	case OPTION_U64:
+		return *(u64 *)field(option, options);
+	default:
+		return *(bool *)field(option, options);
+	}
+}
+
+static void set(const struct option *option, struct qcow2_options *options, u64 value)
+{
+	switch (option->kind) {
+	case OPTION_U32:
+		*(u32 *)field(option, options) = value;
+		break;
+	case OPTION_U64:
+		*(u64 *)field(option, options) = value;
+		break;
+	default:
+		*(bool *)field(option, options) = value;
+	}
+}
+
+/* The word of an option that has one. */
+static int parse_value(const struct option *option, const char *word, u64 *value)
+{
+	int i;
+
+	switch (option->kind) {
+	case OPTION_U32:
+	case OPTION_U64:
+		if (kstrtou64(word, 10, value) || *value < option->min || *value > option->max)
+			return -EINVAL;
+		return 0;
+	case OPTION_WORD:
+		*value = 1;
+		return strcmp(word, option->choice[0]) ? -EINVAL : 0;
+	default:
+		for (i = 0; i < 2; i++) {
+			if (!strcmp(word, option->choice[i])) {
+				*value = i;
+				return 0;
+			}
+		}
+		return -EINVAL;
+	}
+}
+
+static const struct option *find_option(const char *name)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(option_table); i++) {
+		if (!strcmp(option_table[i].name, name))
+			return &option_table[i];
+	}
+	return NULL;
+}
+
+/* Features that belong to the table's language and are not there yet. */
+static bool is_known_elsewhere(const char *name)
+{
+	return !strcmp(name, "snapshot") || !strcmp(name, "data_file");
+}
+
+static int parse_words(struct qcow2_options *options, struct dm_arg_set *as, unsigned int words,
+		       const char **error)
+{
+	const struct option *option;
+	unsigned long seen = 0;
+	const char *name;
+	u64 value;
+
+	while (words--) {
+		name = dm_shift_arg(as);
+		option = find_option(name);
+		if (!option && is_known_elsewhere(name)) {
+			*error = "snapshot views and external data files are not supported";
+			return -EOPNOTSUPP;
+		}
+		*error = "unknown option";
+		if (!option)
+			return -EINVAL;
+		*error = "option given twice";
+		if (__test_and_set_bit(option - option_table, &seen))
+			return -EINVAL;
+		value = 1;
+		if (option->kind != OPTION_FLAG) {
+			*error = "option without a value";
+			if (!words--)
+				return -EINVAL;
+			*error = "option with a value that it does not take";
+			if (parse_value(option, dm_shift_arg(as), &value))
+				return -EINVAL;
+		}
+		set(option, options, value);
+	}
+	return 0;
+}
+
+static bool path_is_printable(const char *path)
+{
+	for (; *path; path++) {
+		if (iscntrl(*path))
+			return false;
+	}
+	return true;
+}
+
+static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_arg_set *as,
+			const char **error)
+{
+	const char *format;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		*error = "fewer layers than their number says";
+		if (as->argc < 2)
+			return -EINVAL;
+		format = dm_shift_arg(as);
+		layers[i].path = dm_shift_arg(as);
+		layers[i].raw = !strcmp(format, "raw");
+		layers[i].lowest = i == nr - 1;
+		*error = "a layer's format is qcow2 or raw";
+		if (!layers[i].raw && strcmp(format, "qcow2"))
+			return -EINVAL;
+		*error = "the top layer is qcow2, and only the last one may be raw";
+		if (layers[i].raw && (!i || !layers[i].lowest))
+			return -EINVAL;
+		*error = "path with control characters";
+		if (!path_is_printable(layers[i].path))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int qcow2_options_parse(struct qcow2_options *options, struct qcow2_layer **layers,
+			unsigned int *nr_layers, unsigned int argc, char **argv,
+			const char **error)
+{
+	static const struct dm_arg layer_arg = { 1, MAX_LAYERS, "number of layers is not 1 to 256" };
+	static const struct dm_arg word_arg = { 0, 64, "wrong number of option words" };
+	struct dm_arg_set as = { .argc = argc, .argv = argv };
+	unsigned int words = 0;
+	int i, ret;
+
+	for (i = 0; i < ARRAY_SIZE(option_table); i++)
+		set(&option_table[i], options, option_table[i].preset);
+	ret = dm_read_arg(&layer_arg, &as, nr_layers, (char **)error);
+	if (ret)
+		return ret;
+	*layers = kcalloc(*nr_layers, sizeof(**layers), GFP_KERNEL);
+	*error = "out of memory";
+	if (!*layers)
+		return -ENOMEM;
+	ret = parse_layers(*layers, *nr_layers, &as, error);
+	if (!ret && as.argc)
+		ret = dm_read_arg_group(&word_arg, &as, &words, (char **)error);
+	if (!ret)
+		ret = parse_words(options, &as, words, error);
+	if (!ret && as.argc) {
+		*error = "more words than their number says";
+		ret = -EINVAL;
+	}
+	if (ret) {
+		kfree(*layers);
+		*layers = NULL;
+	}
+	return ret;
+}
+
+unsigned int qcow2_options_print_word(const char *word, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	for (; *word; word++) {
+		if (*word == '\\' || isspace(*word))
+			DMEMIT("\\");
+		DMEMIT("%c", *word);
+	}
+	return sz;
+}
+
+unsigned int qcow2_options_print(const struct qcow2_options *options, char *result,
+				 unsigned int maxlen)
+{
+	const struct option *option;
+	unsigned int sz = 0, words = 0;
+	u64 value;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(option_table); i++) {
+		option = &option_table[i];
+		if (get(option, options) != option->preset)
+			words += option->kind == OPTION_FLAG ? 1 : 2;
+	}
+	if (!words)
+		return 0;
+	DMEMIT(" %u", words);
+	for (i = 0; i < ARRAY_SIZE(option_table); i++) {
+		option = &option_table[i];
+		value = get(option, options);
+		if (value == option->preset)
+			continue;
+		DMEMIT(" %s", option->name);
+		if (option->kind == OPTION_WORD)
+			DMEMIT(" %s", option->choice[0]);
+		else if (option->kind == OPTION_CHOICE)
+			DMEMIT(" %s", option->choice[value]);
+		else if (option->kind != OPTION_FLAG)
+			DMEMIT(" %llu", value);
+	}
+	return sz;
+}

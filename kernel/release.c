@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Discard and write-zeroes. The semantics are QEMU's (qcow2-cluster.c,
+ * discard_in_l2_slice, zero_in_l2_slice): a discarded cluster always reads as
+ * zeros afterwards, so with a layer below it becomes a zero cluster.
+ */
+#include "l2table.h"
+#include "release.h"
+#include "trace.h"
+
+static bool has_below(const struct qcow2_chain *chain)
+{
+	return chain->nr_layers > 1;
+}
+
+bool qcow2_release_can_zero(const struct qcow2_chain *chain)
+{
+	return qcow2_chain_top(chain)->geo.version >= 3 || !has_below(chain);
+}
+
+/* Keep the host cluster: write-zeroes that may not unmap. */
+static bool keeps_cluster(const struct qcow2_request *req)
+{
+	return bio_op(req->bio) == REQ_OP_WRITE_ZEROES && (req->bio->bi_opf & REQ_NOUNMAP) &&
+	       qcow2_chain_top(req->chain)->geo.version >= 3;
+}
+
+/*
+ * The new entry for @entry. False: nothing to do. *@drop: the host cluster
+ * loses a reference.
+ */
+static bool new_entry(const struct qcow2_request *req, const struct qcow2_l2_entry *entry,
+		      u64 *raw, bool *drop)
+{
+	bool zero_clusters = qcow2_chain_top(req->chain)->geo.version >= 3;
+
+	*drop = false;
+	switch (entry->kind) {
+	case QCOW2_CLUSTER_UNALLOCATED:
+		*raw = qcow2_l2_encode(QCOW2_CLUSTER_ZERO_PLAIN, 0, false);
+		return zero_clusters && has_below(req->chain);
+	case QCOW2_CLUSTER_ZERO_PLAIN:
+		return false;
+	case QCOW2_CLUSTER_ZERO_ALLOC:
+	case QCOW2_CLUSTER_DATA:
+		break;
+	default:
+		return false;
+	}
+	if (keeps_cluster(req)) {
+		*raw = qcow2_l2_encode(QCOW2_CLUSTER_ZERO_ALLOC, entry->hoff, entry->copied);
+		return entry->kind == QCOW2_CLUSTER_DATA;
+	}
+	*drop = true;
+	*raw = zero_clusters ? qcow2_l2_encode(QCOW2_CLUSTER_ZERO_PLAIN, 0, false) : 0;
+	return true;
+}
+
+static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
+{
+	struct qcow2_image *top = qcow2_chain_top(req->chain);
+	struct qcow2_freed *freed = NULL;
+	struct qcow2_l2_entry entry;
+	enum qcow2_verdict why;
+	u64 raw, number;
+	bool drop;
+
+	why = qcow2_map_entry(&top->map, slice, req->goff, &entry);
+	if (why) {
+		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
+		return -EIO;
+	}
+	if (entry.kind == QCOW2_CLUSTER_COMPRESSED) {
+		DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", req->goff);
+		return -EIO;
+	}
+	if (!new_entry(req, &entry, &raw, &drop))
+		return 0;
+	if (drop)
+		freed = qcow2_quarantine_alloc(&req->chain->quarantine);
+	number = qcow2_map_stage(&top->map, slice, req->goff, raw);
+	trace_qcow2_stage(req->goff, raw, number);
+	if (drop) {
+		freed->hclu = qcow2_to_clu(&top->geo, entry.hoff);
+		freed->count = 1;
+		freed->number = number;
+		qcow2_quarantine_add(&req->chain->quarantine, freed);
+	}
+	if (req->bio->bi_opf & REQ_FUA)
+		req->needs_commit = true;
+	return 0;
+}
+
+/* The cell of req->goff is held. */
+static int release_cluster(struct qcow2_request *req)
+{
+	struct qcow2_image *top = qcow2_chain_top(req->chain);
+	struct qcow2_slice *slice;
+	u64 table;
+	int ret;
+
+	if (qcow2_map_table(&top->map, req->goff, &table) == QCOW2_TABLE_NONE &&
+	    !has_below(req->chain))
+		return 0;
+	ret = qcow2_l2table_own(req->chain, req->goff);
+	if (ret)
+		return ret;
+	slice = qcow2_map_pin(&top->map, req->goff);
+	if (IS_ERR(slice))
+		return PTR_ERR(slice);
+	ret = change_entry(req, slice);
+	qcow2_meta_put(slice);
+	return ret;
+}
+
+/* One cluster, or what the disk has of the last one, is done. */
+static void step_over(struct qcow2_request *req)
+{
+	u32 n = min_t(u32, req->piece, qcow2_chain_top(req->chain)->geo.cluster_size);
+
+	req->goff += n;
+	req->left -= n;
+	req->piece -= n;
+}
+
+void qcow2_release_run(struct qcow2_request *req)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+	int ret;
+
+	while (req->piece) {
+		if (!req->holds_cell) {
+			qcow2_commit_throttle(&req->chain->commit);
+			if (!qcow2_cell_acquire(&req->chain->cells, &req->cell,
+						qcow2_to_clu(geo, req->goff)))
+				return;
+			req->holds_cell = true;
+		}
+		ret = release_cluster(req);
+		qcow2_request_release_cell(req);
+		if (ret == -ENOSPC) {
+			req->ops->park(req);
+			return;
+		}
+		if (ret) {
+			req->ops->finish(req, qcow2_request_status(ret));
+			return;
+		}
+		step_over(req);
+	}
+	req->ops->advance(req);
+}
