@@ -18,8 +18,9 @@ modules:
 tools:
 	$(MAKE) -C userspace
 
-## demo		install what is missing, boot a virtual machine and show the main job in it
-demo: packages
+## demo	install what is missing, boot a virtual machine and show the main job in it
+demo: packages kernels
+	@[ -x scripts/demo ] || { echo "make demo: not there yet" >&2; exit 1; }
 	scripts/demo
 
 ## check	install what is missing, then run every test, the long ones bounded
@@ -30,7 +31,7 @@ check: packages kernels
 check-full: packages kernels
 	QCOW2_FULL=1 tests/run
 
-## style		checkpatch, shellcheck, lengths and names
+## style	checkpatch, shellcheck, lengths and names
 style:
 	scripts/style
 
@@ -49,9 +50,9 @@ clean:
 		-o -name '.*.cmd' -o -name modules.order -o -name Module.symvers \) -delete
 	$(MAKE) -C userspace clean
 
-## help		this list
+## help	this list
 help:
-	@sed -n 's/^## /  /p' Makefile
+	@sed -n 's/^## /  /p' Makefile | expand -t 18
 
 # What is planned and not built yet says so and fails.
 check-debug check-mutants fuzz bench bench-full:
