@@ -11,7 +11,11 @@
 #include <linux/blkdev.h>
 #include <linux/bvec.h>
 #include <linux/fs.h>
+#include <linux/sched.h>
 #include <linux/string.h>
+#ifdef QCOW2_HAVE_FILE_LOCK_CORE
+#include <linux/filelock.h>
+#endif
 
 /* How dm_get_device() is told what is meant to be done with the device. */
 #ifdef QCOW2_HAVE_BLK_OPEN
@@ -19,6 +23,36 @@
 #else
 #define QCOW2_BLK_WRITE	FMODE_WRITE
 #endif
+
+/* Make @fl a request for a lock of the open file description @file, which does not wait. */
+static inline void qcow2_file_lock_set_ofd(struct file_lock *fl, struct file *file,
+					   unsigned char type)
+{
+#ifdef QCOW2_HAVE_FILE_LOCK_CORE
+	struct file_lock_core *c = &fl->c;
+
+	c->flc_file = file;
+	c->flc_owner = file;
+	c->flc_pid = current->tgid;
+	c->flc_flags = FL_POSIX | FL_OFDLCK;
+	c->flc_type = type;
+#else
+	fl->fl_file = file;
+	fl->fl_owner = file;
+	fl->fl_pid = current->tgid;
+	fl->fl_flags = FL_POSIX | FL_OFDLCK;
+	fl->fl_type = type;
+#endif
+}
+
+static inline unsigned char qcow2_file_lock_type(const struct file_lock *fl)
+{
+#ifdef QCOW2_HAVE_FILE_LOCK_CORE
+	return fl->c.flc_type;
+#else
+	return fl->fl_type;
+#endif
+}
 
 /* The discard limit of the device; the block layer derives the rest from it. */
 static inline void qcow2_limits_set_discard(struct queue_limits *limits, unsigned int sectors)
