@@ -172,7 +172,7 @@ static int join_claim(struct qcow2_image *image, struct dm_target *ti, const cha
 	int ret;
 
 	ret = qcow2_claim_join(&image->use, &args, error);
-	if (!ret && backend->same_file)
+	if (!ret && backend->same_file && image->writable)
 		qcow2_backend_use_file(backend, qcow2_claim_file(&image->use));
 	return ret;
 }
