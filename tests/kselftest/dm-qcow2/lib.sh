@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# What all cases share: KTAP output, a scratch filesystem on a RAM disk, devices made by table lines
+# typed as a user would, qemu-img as the oracle.
+#
+# A case is a list of steps; the first that fails ends it. `ok NAME` reports what was reached.
+
+set -euo pipefail
+export DM_DISABLE_UDEV=1 LC_ALL=C
+
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+TREE=$(readlink -f "$HERE/../../..")
+MODEL=$TREE/build/interop/blkmodel
+DIR=/mnt/qcow2
+KTAP_N=0
+DEVICES=()
+LOOPS=()
+MOUNTS=()
+
+echo "KTAP version 1"
+
+say() { echo "# $*"; }
+
+ok() {
+	KTAP_N=$((KTAP_N + 1))
+	echo "ok $KTAP_N $*"
+}
+
+fail() {
+	KTAP_N=$((KTAP_N + 1))
+	echo "not ok $KTAP_N $*"
+	exit 1
+}
+
+skip() {
+	echo "ok $((KTAP_N + 1)) # SKIP $*"
+	KTAP_N=$((KTAP_N + 1))
+	exit 4
+}
+
+# want TEXT COMMAND...: the command must succeed.
+want() {
+	local text=$1
+	shift
+	"$@" || fail "$text"
+}
+
+# refused ERRNO-NAME SENTENCE COMMAND...: the load must fail with this errno, and the kernel must say
+# SENTENCE (a regular expression).
+refused() {
+	local errno=$1 sentence=$2 out mark=refused-$RANDOM-$RANDOM
+	shift 2
+	echo "$mark" >/dev/kmsg
+	if out=$("$@" 2>&1); then
+		fail "not refused: $*"
+	fi
+	grep -qF "$errno" <<<"$out" || fail "errno is not '$errno': $out"
+	dmesg | sed "1,/$mark/d" | grep -qE "qcow2: .*$sentence" ||
+		fail "no sentence '$sentence' in: $(dmesg | sed "1,/$mark/d")"
+}
+
+need_module() {
+	modprobe "$@" 2>/dev/null || skip "this kernel has no module $1"
+}
+
+load_target() {
+	modprobe dm-mod
+	grep -q '^dm_qcow2 ' /proc/modules || insmod "${QCOW2_KO:?the module is not built}"
+}
+
+cleanup() {
+	local rc=$? at
+	cd /
+	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
+		umount "${MOUNTS[at]}" 2>/dev/null || true
+	done
+	for ((at = ${#DEVICES[@]} - 1; at >= 0; at--)); do
+		dmsetup info "${DEVICES[at]}" >/dev/null 2>&1 &&
+			dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
+	done
+	for ((at = ${#LOOPS[@]} - 1; at >= 0; at--)); do
+		losetup -d "${LOOPS[at]}" 2>/dev/null || true
+	done
+	mountpoint -q "$DIR" && umount "$DIR"
+	[ "$rc" = 0 ] || [ "$rc" = 4 ] || echo "# exit $rc"
+	echo "1..$KTAP_N"
+	grep -q '^dm_qcow2 ' /proc/modules && { rmmod dm_qcow2 || { echo "# the module does not unload"; rc=1; }; }
+	exit "$rc"
+}
+trap cleanup EXIT
+
+# scratch [FS [MIB]]: a filesystem at $DIR, and be there.
+scratch() {
+	local fs=${1:-ext4} mib=${2:-400}
+	load_target
+	mkdir -p "$DIR"
+	if [ "$fs" = tmpfs ]; then
+		mount -t tmpfs -o "size=${mib}m" tmpfs "$DIR"
+	else
+		modprobe "$fs"
+		ramdisk 0 "$mib"
+		"mkfs.$fs" -q "$([ "$fs" = ext4 ] && echo -F || echo -f)" /dev/ram0
+		mount "/dev/ram0" "$DIR"
+	fi
+	cd "$DIR"
+}
+
+# ramdisk N MIB: /dev/ramN, empty. All share one size, that of the first call after a boot.
+ramdisk() {
+	if ! grep -q '^brd ' /proc/modules; then
+		modprobe brd rd_nr=4 rd_size=$((600 * 1024))
+	fi
+	blockdev --flushbufs "/dev/ram$1"
+	wipefs -qa "/dev/ram$1"
+	[ "$2" -le 600 ] || fail "a RAM disk has 600 MiB"
+}
+
+# loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
+loop() {
+	LOOP=$(losetup -f --show "$1")
+	losetup --direct-io=on "$LOOP" 2>/dev/null || true
+	LOOPS+=("$LOOP")
+}
+
+create() { qemu-img create -q -f qcow2 "$@"; }
+
+sectors() { echo $(($(qemu-img info -U --output=json "$1" | sed -n 's/^ *"virtual-size": \([0-9]*\).*/\1/p' | head -n 1) / 512)); }
+
+# quoted PATH: as a table line wants it.
+quoted() { sed 's/[\\[:blank:]]/\\&/g' <<<"$1"; }
+
+# table IMAGE [-b FORMAT:PATH]... [OPTION-WORD]...: prints the table line.
+table() {
+	local image layers=1 line words
+	image=$(readlink -f "$1")
+	line="qcow2 $(quoted "$image")"
+	shift
+	while [ "${1:-}" = -b ]; do
+		line+=" ${2%%:*} $(quoted "$(readlink -f "${2#*:}")")"
+		layers=$((layers + 1))
+		shift 2
+	done
+	words=$#
+	echo "0 ${SECTORS:-$(sectors "$image")} qcow2 $layers $line$([ "$words" = 0 ] || echo " $words $*")"
+}
+
+# attach NAME IMAGE [as table]; attach_ro the same, read-only.
+attach() {
+	local name=$1
+	shift
+	table "$@" | dmsetup create "$name"
+	DEVICES+=("$name")
+}
+
+attach_ro() {
+	local name=$1
+	shift
+	table "$@" | dmsetup create --readonly "$name"
+	DEVICES+=("$name")
+}
+
+detach() { dmsetup remove --retry "$1"; }
+
+# field NAME KEY: of the status; mode and space are keys too.
+field() {
+	dmsetup status "$1" | awk -v key="$2" '
+		key == "mode" { print $5 } key == "space" { print $6 }
+		{ for (i = 7; i <= NF; i++) if (index($i, key "=") == 1) print substr($i, length(key) + 2) }'
+}
+
+# is NAME KEY VALUE
+is() {
+	local found
+	found=$(field "$1" "$2")
+	[ "$found" = "$3" ] || fail "$1: $2 is '$found', not '$3': $(dmsetup status "$1")"
+}
+
+# soon NAME KEY VALUE: within ten seconds.
+soon() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		[ "$(field "$1" "$2")" != "$3" ] || return 0
+		sleep 0.1
+	done
+	is "$@"
+}
+
+# clean IMAGE: qemu-img finds neither errors nor leaks.
+clean() {
+	local out
+	out=$(qemu-img check "$1" 2>&1) || fail "qemu-img check $1: $out"
+}
+
+# same IMAGE RAW: equal content by qemu-img.
+same() {
+	local out
+	out=$(qemu-img compare -f qcow2 -F raw "$1" "$2" 2>&1) || fail "$1 and $2: $out"
+}
+
+# exercise NAME MODEL-FILE SEED OPERATIONS [blkmodel options]: random I/O on the device and the model.
+exercise() {
+	local name=$1 model=$2 seed=$3 operations=$4
+	shift 4
+	[ -x "$MODEL" ] || fail "$MODEL is not built"
+	"$MODEL" "$@" -s "$seed" -n "$operations" "/dev/mapper/$name" "$model" ||
+		fail "$name and its model differ"
+}

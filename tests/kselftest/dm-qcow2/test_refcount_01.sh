@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# All widths of reference counts; with small clusters the refcount table grows many times.
+# timeout=200
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch
+for bits in 1 2 4 8 16 32 64; do
+	create -o "cluster_size=512,refcount_bits=$bits" a.qcow2 8M
+	truncate -s 8M model.raw
+	attach q a.qcow2
+	exercise q model.raw "$bits" 150
+	detach q
+	clean a.qcow2
+	same a.qcow2 model.raw
+	ok "refcount_bits $bits"
+	rm a.qcow2 model.raw
+done

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# The table is printed so that it can be loaded again, with real paths, quoted, options in order.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch
+mkdir 'a dir\with'
+create 'a dir\with/im age.qcow2' 8M
+ln -s 'a dir\with/im age.qcow2' link
+options="no_backing cache_kib 128 low_water 8 when_full error full_timeout 5 discard keep hop always commit_ms 50"
+# shellcheck disable=SC2086
+attach q 'a dir\with/im age.qcow2' $options
+line=$(dmsetup table q)
+want "not as loaded: $line" [ "$line" = "0 16384 qcow2 1 qcow2 $(quoted "$DIR/a dir\\with/im age.qcow2") 15 $options" ]
+dmsetup suspend q
+dmsetup table q | dmsetup load q
+dmsetup resume q
+want "changed by a reload" [ "$line" = "$(dmsetup table q)" ]
+detach q
+ok "a reloadable line"
+echo "0 16384 qcow2 1 qcow2 $DIR/link 2 when_full queue" | dmsetup create q
+DEVICES+=(q)
+want "$(dmsetup table q)" [ "$(dmsetup table q)" = "0 16384 qcow2 1 qcow2 $(quoted "$DIR/a dir\\with/im age.qcow2")" ]
+detach q
+ok "a symbolic link is resolved, defaults are not printed"
+exec 5<>link
+dmsetup create q --table "0 16384 qcow2 1 qcow2 /proc/self/fd/5" 5<&5
+want "$(dmsetup table q)" [ "$(dmsetup table q)" = "0 16384 qcow2 1 qcow2 $(quoted "$DIR/a dir\\with/im age.qcow2")" ]
+exec 5<&-
+detach q
+ok "a path through /proc/self/fd"
