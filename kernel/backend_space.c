@@ -77,7 +77,9 @@ static int extend_file(struct qcow2_backend *backend, u64 end)
 		return 0;
 
 	step = next_step(backend);
-	target = min(max(size, end) + step, limit);
+	target = max(size, end);
+	if (step)
+		target = min(round_up(target + step, SZ_64K), limit);
 	if (target > size)
 		ret = grow_file(backend, size, target);
 	backend->step = ret ? STEP_MIN : step;
