@@ -98,6 +98,16 @@ struct qcow2_snapshot_extra_disk {
 	__be64 icount;
 } __packed;
 
+struct qcow2_bitmap_disk {
+	__be64 bitmap_table_offset;
+	__be32 bitmap_table_size;
+	__be32 flags;
+	__u8 type;
+	__u8 granularity_bits;
+	__be16 name_size;
+	__be32 extra_data_size;
+} __packed;
+
 #define QCOW2_INCOMPAT_DIRTY		BIT_ULL(0)
 #define QCOW2_INCOMPAT_CORRUPT		BIT_ULL(1)
 #define QCOW2_INCOMPAT_DATA_FILE	BIT_ULL(2)
@@ -229,6 +239,8 @@ enum qcow2_verdict {
 	QCOW2_SNAPSHOT_EXTRA,
 	QCOW2_SNAPSHOT_TABLE_TOO_LARGE,
 	QCOW2_SNAPSHOT_L1,
+	QCOW2_BITMAP_RANGE,		/* entry leaves the directory */
+	QCOW2_BITMAP_VALUES,
 	QCOW2_NR_VERDICTS,
 };
 
@@ -426,5 +438,33 @@ enum qcow2_verdict qcow2_snapshot_l1(const struct qcow2_geometry *geo,
 void qcow2_snapshot_encode(const struct qcow2_snapshot *snap,
 			   struct qcow2_snapshot_disk *disk,
 			   struct qcow2_snapshot_extra_disk *extra);
+
+/* ------------------------------------------------------------------------
+ * Persistent bitmaps
+ */
+#define QCOW2_BITMAP_IN_USE		(1U << 0)	/* not stored since it was opened */
+#define QCOW2_BITMAP_AUTO		(1U << 1)	/* records without being asked */
+#define QCOW2_BITMAP_EXTRA_COMPATIBLE	(1U << 2)
+#define QCOW2_BITMAP_TYPE_DIRTY		1
+#define QCOW2_MIN_BITMAP_GRANULARITY	9
+#define QCOW2_MAX_BITMAP_GRANULARITY	31
+#define QCOW2_MAX_BITMAP_TABLE		0x8000000U	/* entries */
+
+struct qcow2_bitmap {
+	u64 table_offset;
+	u32 table_size;			/* entries */
+	u32 flags;
+	u32 granularity_bits;
+	struct qcow2_string name;	/* offset from the directory's start */
+	u32 length;			/* of the whole entry, padded to 8 */
+};
+
+/*
+ * Decode the entry at @offset (multiple of 8) of the bitmap directory, of
+ * which all @len bytes are in @directory. An entry that QEMU would not take is
+ * an error, and then the image has no usable bitmaps at all.
+ */
+enum qcow2_verdict qcow2_bitmap_decode(const void *directory, u64 len, u64 offset,
+				       struct qcow2_bitmap *bitmap);
 
 #endif

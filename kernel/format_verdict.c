@@ -103,6 +103,10 @@ static const struct verdict {
 		"snapshot table exceeds 64 MiB" },
 	[QCOW2_SNAPSHOT_L1] = { EUCLEAN,
 		"snapshot has an impossible L1 table" },
+	[QCOW2_BITMAP_RANGE] = { EUCLEAN,
+		"bitmap directory ends inside an entry" },
+	[QCOW2_BITMAP_VALUES] = { EUCLEAN,
+		"bitmap directory entry has impossible values" },
 	[QCOW2_NR_VERDICTS] = { EUCLEAN, "unknown verdict" },
 };
 
