@@ -22,6 +22,9 @@
  *   I/O cgroup is the bio's, its file size limit is off. A kernel thread that
  *   works for a cgroup is not tried, because what it was told with
  *   kthread_associate_blkcg() before cannot be read and put back.
+ *   dm core hides the cgroup of the original bio. A target that sets
+ *   needs_bio_set_dev sees that of the submitter; else the submitter is as
+ *   good a guess, and a worker would know no better.
  *
  * What the file refuses, at once or later by the completion, or serves in part
  * only, starts again from a worker.
@@ -307,10 +310,11 @@ static bool has_bios_waiting(void)
 static bool is_charged_right(struct bio *bio)
 {
 #ifdef CONFIG_BLK_CGROUP
+	struct cgroup_subsys_state *css = bio_blkcg_css(bio);
 	bool same;
 
 	rcu_read_lock();
-	same = bio_blkcg_css(bio) == task_css(current, io_cgrp_id);
+	same = !css || css == task_css(current, io_cgrp_id);
 	rcu_read_unlock();
 	return same;
 #else
