@@ -25,7 +25,6 @@
 #include "dm-qcow2.h"
 #include "format.h"
 #include "geometry.h"
-#include "map.h"
 #include "meta.h"
 #include "metaset.h"
 
