@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The devices that are ours: those that qcow2ctl made (by their uuid), also
+ * while a layer stands over the image, and qcow2 tables loaded by hand. The
+ * private ones (NAME.real, NAME.frozen) are part of the device NAME.
+ *
+ * Functions returning int give 0 or a negative errno and print nothing, unless
+ * they say otherwise. -ENXIO: no device of this name, or none of ours.
+ */
+#ifndef QCOW2CTL_DEVICE_H
+#define QCOW2CTL_DEVICE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include "dm.h"
+#include "image.h"
+#include "out.h"
+#include "status.h"
+#include "table.h"
+
+#define DEVICE_UUID_PREFIX	"QCOW2-"
+#define DEVICE_TARGET		"qcow2"
+
+struct device {
+	struct dm_device dm;
+	char *path;		/* /dev/mapper/NAME */
+	char *number;		/* "253:3" */
+	u64 size;		/* bytes */
+	u64 open;
+	char **partitions;	/* paths of the partition maps, in order */
+	char **partition_names;
+	char *layer;		/* target type that stands over the image, or NULL */
+	struct table table;	/* of target qcow2; empty without one */
+	char *image;		/* path of the top layer, or NULL */
+	struct status status;
+};
+
+/* What attach prints, and all that list prints. */
+extern const struct out_field device_fields[];
+extern const struct out_field device_list_fields[];
+
+int device_get(const char *name, struct device *device);
+int device_get_number(unsigned int major, unsigned int minor, struct device *device);
+void device_release(struct device *device);
+/* All of them; the array is for device_release_list(). */
+int device_list(struct device **devices, size_t *count);
+void device_release_list(struct device *devices, size_t count);
+
+/* Print why device_get() failed and return the exit code. */
+int device_fail(int ret, const char *name);
+
+/* Is the image one of the device's layers? 0 for the top, -1 for no. */
+int device_layer_of(const struct device *device, const struct image *image);
+
+/* Can a device be called that? Prints the reason and returns ERR_USAGE if not. */
+int device_check_name(const char *name);
+
+#endif

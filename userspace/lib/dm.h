@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Device mapper through libdevmapper; the only file that knows it.
+ *
+ * All functions return 0 or a negative errno and print nothing. -ENXIO means
+ * that there is no such device, -ENODEV that the kernel has no device mapper
+ * or does not let us use it at all.
+ *
+ * Where udev runs, changes of nodes belong to one transaction: dm_settle()
+ * waits until udev has done them all. Without udev libdevmapper makes the
+ * nodes itself, at once.
+ */
+#ifndef QCOW2CTL_DM_H
+#define QCOW2CTL_DM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#define DM_MAX_NAME	127
+#define DM_MAX_UUID	128
+
+struct dm_device {
+	char *name;
+	char *uuid;		/* "" if it has none */
+	unsigned int major, minor;
+	u64 sectors;		/* of the live table */
+	int open_count;
+	bool live, inactive;	/* has it such a table? */
+	bool suspended;
+	bool readonly;
+	bool deferred;		/* removed when the last user closes it */
+	char *target;		/* of the live table's first target, NULL without table */
+	char *table;		/* its parameters */
+	char *status;		/* its status line */
+};
+
+/* @device is for dm_release() also after an error. */
+int dm_query(const char *name, struct dm_device *device);
+int dm_query_number(unsigned int major, unsigned int minor, struct dm_device *device);
+void dm_release(struct dm_device *device);
+/* Names of all devices, NULL-terminated (NULL if there are none), for mem_free_strings(). */
+int dm_names(char ***names);
+/* Version of a registered target, or -ENOENT. */
+int dm_target_version(const char *target, unsigned int version[3]);
+
+/* A device without a table; -EBUSY if the name or the uuid is taken. */
+int dm_create(const char *name, const char *uuid);
+/* One target over all of it as the inactive table. */
+int dm_load(const char *name, const char *target, u64 sectors, const char *params, bool readonly);
+int dm_resume(const char *name);
+/* Remove at once, or (@deferred) when the last user closes it. */
+int dm_remove(const char *name, bool deferred);
+/* Wait until the nodes are what the changes so far made of them. */
+void dm_settle(void);
+
+#endif

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Allocation that ends the process when there is none.
+ */
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "err.h"
+#include "mem.h"
+
+static void *checked(void *pointer)
+{
+	if (!pointer)
+		exit(err_fail(ERR_FAILED, NULL, "out of memory"));
+	return pointer;
+}
+
+void *mem_zalloc(size_t size)
+{
+	return checked(calloc(1, size ? size : 1));
+}
+
+void *mem_grow(void *array, size_t count, size_t size)
+{
+	/* Doubling at powers of two: grown one by one, copied a few times. */
+	if (count & (count - 1))
+		return array;
+	if (count > SIZE_MAX / 2 / size)
+		return checked(NULL);
+	return checked(realloc(array, (count ? 2 * count : 1) * size));
+}
+
+char *mem_strdup(const char *text)
+{
+	return checked(strdup(text));
+}
+
+char *mem_strndup(const void *text, size_t len)
+{
+	char *copy = mem_zalloc(len + 1);
+
+	memcpy(copy, text, len);
+	return copy;
+}
+
+char *mem_printf(const char *format, ...)
+{
+	char *text;
+	va_list args;
+	int ret;
+
+	va_start(args, format);
+	ret = vasprintf(&text, format, args);
+	va_end(args);
+	return checked(ret < 0 ? NULL : text);
+}
+
+void mem_freep(void *pointer)
+{
+	free(*(void **)pointer);
+}
+
+void mem_add_string(char ***strings, char *text)
+{
+	size_t count = 0;
+
+	while (*strings && (*strings)[count])
+		count++;
+	*strings = mem_grow(*strings, count + 1, sizeof(**strings));
+	(*strings)[count] = text;
+	(*strings)[count + 1] = NULL;
+}
+
+void mem_free_strings(char **strings)
+{
+	size_t i;
+
+	for (i = 0; strings && strings[i]; i++)
+		free(strings[i]);
+	free(strings);
+}

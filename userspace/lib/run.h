@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * One qcow2ctl at a time works on a device name: /run/qcow2ctl/NAME.lock.
+ */
+#ifndef QCOW2CTL_RUN_H
+#define QCOW2CTL_RUN_H
+
+/* Wait up to @seconds for the name. *@fd holds it; an exit code after a message otherwise. */
+int run_lock(const char *name, unsigned int seconds, int *fd);
+void run_unlock(const char *name, int fd);
+
+#endif
