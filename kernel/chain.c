@@ -171,6 +171,8 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 {
 	unsigned int i;
 
+	if (!chain->nr_layers)	/* nothing was opened */
+		return;
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
 	if (chain->commit.writer)

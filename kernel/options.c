@@ -160,6 +160,33 @@ static bool path_is_printable(const char *path)
 	return true;
 }
 
+/*
+ * One quoted path. libdevmapper doubles every backslash of a table line and
+ * the kernel halves them again, so that the line arrives here as it was typed,
+ * but split at every blank: a word that ends with a quoting backslash goes on
+ * with the next one. Works in place: the words lie one behind the other in
+ * one buffer, and the result is never longer than what was read.
+ */
+static char *shift_path(struct dm_arg_set *as)
+{
+	char *word = (char *)dm_shift_arg(as), *path = word, *out = word;
+
+	while (word && *word) {
+		if (*word != '\\') {
+			*out++ = *word++;
+		} else if (word[1]) {
+			*out++ = word[1];
+			word += 2;
+		} else {
+			word = (char *)dm_shift_arg(as);
+			*out++ = ' ';
+		}
+	}
+	if (out)
+		*out = '\0';
+	return path;
+}
+
 static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_arg_set *as,
 			const char **error)
 {
@@ -171,7 +198,7 @@ static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_a
 		if (as->argc < 2)
 			return -EINVAL;
 		format = dm_shift_arg(as);
-		layers[i].path = dm_shift_arg(as);
+		layers[i].path = shift_path(as);
 		layers[i].raw = !strcmp(format, "raw");
 		layers[i].lowest = i == nr - 1;
 		*error = "a layer's format is qcow2 or raw";

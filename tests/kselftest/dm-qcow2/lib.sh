@@ -119,6 +119,7 @@ ramdisk() {
 
 # loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
 loop() {
+	modprobe loop
 	LOOP=$(losetup -f --show "$1")
 	losetup --direct-io=on "$LOOP" 2>/dev/null || true
 	LOOPS+=("$LOOP")
@@ -187,10 +188,10 @@ soon() {
 	is "$@"
 }
 
-# clean IMAGE: qemu-img finds neither errors nor leaks.
+# clean IMAGE [-U]: qemu-img finds neither errors nor leaks; -U looks at an image that is in use.
 clean() {
 	local out
-	out=$(qemu-img check "$1" 2>&1) || fail "qemu-img check $1: $out"
+	out=$(qemu-img check ${2:+"$2"} "$1" 2>&1) || fail "qemu-img check $1: $out"
 }
 
 # same IMAGE RAW: equal content by qemu-img.

@@ -19,7 +19,7 @@ ok "removed with an inactive table only"
 dmsetup create q <line
 dd if=/dev/urandom of=/dev/mapper/q bs=64k count=16 oflag=direct status=none
 dmsetup suspend q
-clean a.qcow2
+clean a.qcow2 -U
 detach q
 clean a.qcow2
 ok "removed while suspended"

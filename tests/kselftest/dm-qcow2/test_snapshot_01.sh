@@ -32,5 +32,5 @@ for size in 512 4k 64k; do
 	clean a.qcow2
 	same a.qcow2 model.raw
 	ok "cluster_size $size"
-	rm ./*
+	rm ./*.raw a.qcow2
 done
