@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# tests/run tells a good kselftest from every kind of bad one.
+
+set -eu
+cd "$(dirname "$0")/../.."
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+cases=$tree/tests/kselftest/dm-qcow2
+mkdir -p "$cases" "$tree/build/6.1"
+cp -r scripts "$tree/"
+cp tests/run tests/batch "$tree/tests/"
+cp build/6.1/dm-qcow2.ko "$tree/build/6.1/"
+echo timeout=60 >"$cases/settings"
+
+new() {
+	{ echo "#!/bin/bash"; cat; } >"$cases/test_$1.sh"
+	chmod +x "$cases/test_$1.sh"
+}
+
+new good_01 <<<'echo 1..1; echo ok 1 this'
+new good_02 <<<'rmmod dm_qcow2; modprobe dm-qcow2'
+new skip_01 <<<'echo "1..0 # SKIP no moon tonight"; exit 4'
+new exit_01 <<<'exit 3'
+new plan_01 <<<'echo 1..2; echo ok 1 this'
+new notok_01 <<<'echo 1..1; echo not ok 1 this'
+new left_01 <<<'dmsetup create left --table "0 8 zero"'
+new slow_01 <<<$'# timeout=2\nsleep 30'
+new splat_01 <<<'echo "BUG: KASAN: none" >/dev/kmsg'
+new panic_01 <<<'echo c >/proc/sysrq-trigger'
+
+if "$tree/tests/run" kselftest-6.1 >"$tree/out" 2>&1; then
+	echo "ended with 0"
+	exit 1
+fi
+failed=0
+while read -r line; do
+	if ! grep -qE "$line" "$tree/out"; then
+		echo "no line '$line'"
+		failed=1
+	fi
+done <<'EOF'
+^passed  kselftest-6.1 good_01 
+^passed  kselftest-6.1 good_02 
+^skipped kselftest-6.1 skip_01 .*: no moon tonight$
+^failed  kselftest-6.1 exit_01 .* exit 3$
+^failed  kselftest-6.1 plan_01 .* planned 2 results, gave 1$
+^failed  kselftest-6.1 notok_01 .* not ok, but exit 0$
+^failed  kselftest-6.1 left_01 .* left behind left
+^failed  kselftest-6.1 slow_01 .* took too long$
+^failed  kselftest-6.1 splat_01 .* kernel log: .*KASAN: none$
+^failed  kselftest-6.1 panic_01 .*the machine died
+^2 passed, 7 failed, 1 skipped$
+EOF
+[ $failed = 0 ] || cat "$tree/out"
+exit $failed

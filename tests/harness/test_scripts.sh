@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# The small scripts do nothing when nothing is to be done, and complain when something is wrong.
+
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+failed=0
+complain() { echo "$*"; failed=1; }
+
+# A machine that has everything is not changed: apt-get would end the run.
+mkdir "$temp/bin"
+printf '#!/bin/sh\necho "apt-get was called" >&2\nexit 1\n' >"$temp/bin/apt-get"
+chmod +x "$temp/bin/apt-get"
+PATH="$temp/bin:$PATH" scripts/setup build vm test kernels || complain "setup: does something on a second run"
+scripts/setup moon 2>/dev/null && complain "setup: takes an unknown group"
+
+# Each rule of style, alone.
+mkdir -p "$temp/tree/kernel"
+cp -r scripts "$temp/tree/"
+head=$'// SPDX-License-Identifier: GPL-2.0\n/* Copyright (C) 2026 The dm-qcow2 authors */'
+style() {
+	local name=$1 want=$2 text=$3
+	printf '%s\n' "$text" >"$temp/tree/$name"
+	if [ -z "$want" ]; then
+		"$temp/tree/scripts/style" "$name" >"$temp/out" 2>&1 || complain "style: refuses a good file: $(cat "$temp/out")"
+	elif "$temp/tree/scripts/style" "$name" >"$temp/out" 2>&1 || ! grep -q -- "$want" "$temp/out"; then
+		complain "style: does not say '$want' of $name: $(cat "$temp/out")"
+	fi
+	rm "$temp/tree/$name"
+}
+style kernel/good.c "" "$head"$'\nint good;'
+style kernel/bug.c "neither stops" "$head"$'\nvoid f(int x)\n{\n\tBUG_ON(x);\n}'
+style kernel/form.c "ERROR" "$head"$'\nint f(void)\n{\n\tif(1){ return 0; }\n}'
+style kernel/head.c "no copyright" $'// SPDX-License-Identifier: GPL-2.0\nint x;'
+style kernel/utils.c "says nothing" "$head"$'\nint x;'
+style kernel/long.c "longer than 600" "$head"$'\n'"$(yes 'int x;' | head -n 601)"
+style kernel/func.c "a function of" "$head"$'\nvoid f(void)\n{\n'"$(yes $'\tg();' | head -n 90)"$'\n}'
+style blank.md "blanks at the end" 'text '
+style quote.sh "SC2086" $'#!/bin/sh\n# SPDX-License-Identifier: GPL-2.0\n# Copyright (C) 2026 The dm-qcow2 authors\nrm $1'
+
+# new-test numbers on, and its file fails until it is written.
+mkdir -p "$temp/tree/tests/kselftest/dm-qcow2"
+for number in 01 02; do
+	file=$("$temp/tree/scripts/new-test" moon)
+	[ "${file##*/}" = "test_moon_$number.sh" ] || complain "new-test: made $file"
+	[ -x "$file" ] || complain "new-test: $file cannot be run"
+done
+"$temp/tree/scripts/new-test" ../moon 2>/dev/null && complain "new-test: takes a path"
+exit $failed
