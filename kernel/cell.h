@@ -26,7 +26,7 @@ struct qcow2_cell {
 
 struct qcow2_cells {
 	struct {
-		spinlock_t lock;
+		spinlock_t lock;	/* holders, and the waiters behind each */
 		struct list_head holders;
 	} buckets[1 << QCOW2_CELL_HASH_BITS];
 };

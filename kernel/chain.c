@@ -423,15 +423,15 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 			memset(buf, 0, n);
 			break;
 		case QCOW2_EXTENT_DATA:
-			ret = qcow2_backend_read(&chain->layers[layer].backend, extent.hoff, buf, n);
+			ret = qcow2_backend_read(&chain->layers[layer].backend, extent.hoff,
+						 buf, n);
 			break;
 		case QCOW2_EXTENT_CORRUPT:
 			qcow2_chain_corrupt(chain, layer, goff, extent.why);
 			ret = -EIO;
 			break;
 		default:
-			DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", goff);
-			ret = -EIO;
+			ret = qcow2_chain_compressed(goff);
 		}
 		qcow2_epoch_leave(&chain->epoch, epoch);
 		if (ret)
@@ -441,6 +441,12 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 		len -= n;
 	}
 	return 0;
+}
+
+int qcow2_chain_compressed(u64 goff)
+{
+	DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", goff);
+	return -EIO;
 }
 
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,

@@ -87,6 +87,8 @@ int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 int qcow2_chain_is_zero(struct qcow2_chain *chain, u64 goff, u64 len, bool *zero);
 /* Read what the guest sees. Outside the epoch; sleeps. */
 int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len);
+/* A compressed cluster was met, which nobody here reads: logs it, gives -EIO. */
+int qcow2_chain_compressed(u64 goff);
 /* A broken extent was met: count, log, and stop writing if it is the top's. */
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			 enum qcow2_verdict why);

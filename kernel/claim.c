@@ -230,10 +230,13 @@ static bool __agree(const struct qcow2_use *use, const struct qcow2_use *other)
 
 static struct qcow2_use *__find_conflict(struct qcow2_claim *claim, const struct qcow2_use *use)
 {
-	struct qcow2_use *other;
+	struct qcow2_use *other = claim->own.owner;
 
 	if (use->role == QCOW2_ROLE_VIEW)
 		return NULL;
+	/* A reader, too, can have inherited what its device had parked or lost. */
+	if (other && other->md != use->md && !is_same_disk(other->md, use->md))
+		return other;
 	list_for_each_entry(other, &claim->uses[QCOW2_ROLE_WRITER], list) {
 		if (!__agree(use, other))
 			return other;

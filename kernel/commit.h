@@ -61,7 +61,8 @@ struct qcow2_commit {
 	struct workqueue_struct *wq;	/* constant: ordered, nobody else's work */
 	unsigned int interval_ms;	/* constant */
 	unsigned int max_dirty;		/* constant: slices that start a commit */
-	void (*event)(struct qcow2_commit *commit, enum qcow2_event event); /* constant; any context */
+	/* constant; any context */
+	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
 	struct delayed_work work;
 	wait_queue_head_t room;		/* woken when slices became clean */
 	struct list_head waiters;	/* meta->lock: for the next START */

@@ -134,10 +134,8 @@ static int step_reserve(struct qcow2_request *req)
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EIO;
 	}
-	if (entry.kind == QCOW2_CLUSTER_COMPRESSED) {
-		DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", req->goff);
-		return -EIO;
-	}
+	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
+		return qcow2_chain_compressed(req->goff);
 	return reserve_cluster(req, &entry);
 }
 
@@ -287,7 +285,8 @@ static int step_fill(struct qcow2_request *req)
 	if (req->cluster.zeroed) {
 		ret = reads_zero(req, cluster_goff(req), in, &head);
 		if (!ret)
-			ret = reads_zero(req, req->goff + req->piece, size - in - req->piece, &tail);
+			ret = reads_zero(req, req->goff + req->piece, size - in - req->piece,
+					 &tail);
 		if (ret)
 			return ret;
 		if (head && tail && !req_writes_zeros(req))
@@ -303,7 +302,8 @@ static int step_fill(struct qcow2_request *req)
 	if (!req_writes_zeros(req))
 		return data_alone(req);
 	if (!req->cluster.zeroed)
-		ret = qcow2_backend_zero(&req_top(req)->backend, req->cluster.hoff + in, req->piece);
+		ret = qcow2_backend_zero(&req_top(req)->backend, req->cluster.hoff + in,
+					 req->piece);
 	req->xfer.ret = 0;
 	req->step = QCOW2_STEP_DATA;	/* the zeros are written: skip it */
 	return ret ?: STEP_NEXT;

@@ -66,16 +66,15 @@ static int check_use(const struct qcow2_image *image, const struct qcow2_layer *
 	if (feature)
 		return refuse(error, feature, -EOPNOTSUPP);
 	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT))
-		return refuse(error, "image is marked corrupt, it must be repaired first", -EUCLEAN);
-	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_DIRTY))
-		return refuse(error, "image is dirty (its refcounts may be wrong), it must be repaired first",
+		return refuse(error, "image is marked corrupt and must be repaired first",
 			      -EUCLEAN);
+	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_DIRTY))
+		return refuse(error, "image is dirty and must be repaired first", -EUCLEAN);
 	if (layer->writable && (h->autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) &&
 	    h->nb_bitmaps && !layer->drop_bitmaps)
-		return refuse(error, "image has persistent bitmaps that would become invalid, \"bitmaps drop\" allows it",
-			      -EPERM);
+		return refuse(error, "image has bitmaps, writing needs \"bitmaps drop\"", -EPERM);
 	if (layer->writable && image->geo.cluster_size < image->backend.granule)
-		return refuse(error, "clusters are smaller than the smallest direct write to the image",
+		return refuse(error, "clusters are smaller than a block of the image's storage",
 			      -EOPNOTSUPP);
 	return 0;
 }
@@ -88,7 +87,7 @@ static int check_backing(const struct qcow2_image *image, const struct qcow2_lay
 		return refuse(error, "image names a backing file and the table has no layer for it",
 			      -ENOKEY);
 	if (!image->header.backing_file.length && !layer->lowest)
-		return refuse(error, "image names no backing file but the table has a layer below it",
+		return refuse(error, "image names no backing file but the table has a layer below",
 			      -EINVAL);
 	return 0;
 }
@@ -153,7 +152,8 @@ static int check_tables(const struct qcow2_image *image, const char **error)
 	if (h->l1_size && h->l1_table_offset >= end)
 		return refuse(error, "l1_table_offset lies beyond the end of the image", -EUCLEAN);
 	if (h->refcount_table_offset >= end)
-		return refuse(error, "refcount_table_offset lies beyond the end of the image", -EUCLEAN);
+		return refuse(error, "refcount_table_offset lies beyond the end of the image",
+			      -EUCLEAN);
 	if (h->nb_snapshots && h->snapshots_offset >= end)
 		return refuse(error, "snapshots_offset lies beyond the end of the image", -EUCLEAN);
 	return 0;

@@ -79,11 +79,11 @@ static int collect_fixed(struct qcow2_image *image)
 	ret = add_clusters(image, 0, 1, "header");
 	if (!ret)
 		ret = add_clusters(image, h->l1_table_offset, (u64)h->l1_size * sizeof(__be64),
-				"L1 table");
+				   "L1 table");
 	if (!ret)
 		ret = add_clusters(image, h->refcount_table_offset,
-				(u64)h->refcount_table_clusters << h->cluster_bits,
-				"refcount table");
+				   (u64)h->refcount_table_clusters << h->cluster_bits,
+				   "refcount table");
 	if (ret || !h->nb_snapshots)
 		return ret;
 	ret = snapshot_table_length(image, &length);

@@ -371,6 +371,7 @@ static void __slice_thaw_copy(struct qcow2_slice *slice)
 	for (i = 0; i < words; i++)
 		WRITE_ONCE(to[i], slice->data[i]);
 	slice->spare = NULL;
+	/* Readers under RCU see the words before they see the buffer. */
 	smp_store_release(&slice->data, to);
 }
 

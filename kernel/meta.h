@@ -54,7 +54,7 @@ struct qcow2_slice {
 
 /* The memory of all layers of one device. */
 struct qcow2_cache {
-	spinlock_t lock;
+	spinlock_t lock;		/* C: innermost */
 	struct list_head lru;		/* C: most recently inserted first */
 	atomic64_t used;		/* bytes of all slices, tables included */
 	atomic64_t cached;		/* bytes of those that may be evicted */
@@ -68,13 +68,14 @@ struct qcow2_meta {
 	struct qcow2_cache *cache;	/* I */
 	struct xarray slices;		/* of L2 and refcount blocks, by hoff >> slice_bits */
 	mempool_t buffers;
-	spinlock_t lock;
+	spinlock_t lock;		/* M: numbers, lists and contents of changed slices */
 	u64 staged;			/* M: number of the commit being gathered */
 	u64 durable;			/* M: number of the last one that is on disk */
 	struct list_head dirty;		/* M */
 	struct list_head writing;	/* M */
 	unsigned int nr_dirty;		/* M: slices on either list */
-	void (*changed)(struct qcow2_meta *meta); /* I: called under M when a slice is added to dirty */
+	/* I: called under M when a slice is added to dirty */
+	void (*changed)(struct qcow2_meta *meta);
 };
 
 int qcow2_meta_module_init(void);
@@ -104,7 +105,10 @@ struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff);
 struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 				    enum qcow2_slice_kind kind,
 				    bool (*valid)(void *arg), void *arg);
-/* A slice outside the cache, pinned until qcow2_meta_put(): L1 and refcount table. @content NULL: read it. */
+/*
+ * A slice outside the cache, pinned until qcow2_meta_put(): L1 and refcount
+ * table. @content NULL: read it.
+ */
 struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 				    enum qcow2_slice_kind kind, const void *content);
 void qcow2_meta_pin(struct qcow2_slice *slice);

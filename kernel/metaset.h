@@ -23,7 +23,7 @@ struct qcow2_metaset_table;
 
 struct qcow2_metaset {
 	struct qcow2_metaset_table __rcu *table;
-	struct mutex lock;
+	struct mutex lock;		/* writers */
 };
 
 void qcow2_metaset_init(struct qcow2_metaset *set);

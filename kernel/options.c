@@ -218,7 +218,9 @@ int qcow2_options_parse(struct qcow2_options *options, struct qcow2_layer **laye
 			unsigned int *nr_layers, unsigned int argc, char **argv,
 			const char **error)
 {
-	static const struct dm_arg layer_arg = { 1, MAX_LAYERS, "number of layers is not 1 to 256" };
+	static const struct dm_arg layer_arg = {
+		1, MAX_LAYERS, "number of layers is not 1 to 256"
+	};
 	static const struct dm_arg word_arg = { 0, 64, "wrong number of option words" };
 	struct dm_arg_set as = { .argc = argc, .argv = argv };
 	unsigned int words = 0;

@@ -32,7 +32,7 @@ struct qcow2_quarantine {
 	struct qcow2_epoch *epoch;	/* constant */
 	bool punch;			/* constant: give the space back */
 	mempool_t pool;
-	spinlock_t lock;
+	spinlock_t lock;		/* lists and numbers */
 	struct list_head pending;	/* lock: waiting for a commit */
 	struct list_head armed;		/* lock: durable, waiting for a flip */
 	struct list_head draining;	/* lock: waiting for the running flip to end */

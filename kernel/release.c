@@ -71,10 +71,8 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EIO;
 	}
-	if (entry.kind == QCOW2_CLUSTER_COMPRESSED) {
-		DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", req->goff);
-		return -EIO;
-	}
+	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
+		return qcow2_chain_compressed(req->goff);
 	if (!new_entry(req, &entry, &raw, &drop))
 		return 0;
 	if (drop)

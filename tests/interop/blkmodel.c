@@ -74,8 +74,8 @@ static bool complain(struct worker *w, const char *what, uint64_t sector, uint64
 	return false;
 }
 
-static bool transfer(struct worker *w, bool write, int fd, void *buf, uint64_t sector, uint64_t count,
-		     int flags)
+static bool transfer(struct worker *w, bool write, int fd, void *buf, uint64_t sector,
+		     uint64_t count, int flags)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = count * 512 };
 	ssize_t done = write ? pwritev2(fd, &iov, 1, sector * 512, flags)
@@ -241,7 +241,9 @@ static bool check_all(struct worker *w)
 	uint64_t sector, count;
 
 	for (sector = 0; sector < run.sectors; sector += count) {
-		count = run.sectors - sector < MAX_BYTES / 512 ? run.sectors - sector : MAX_BYTES / 512;
+		count = run.sectors - sector;
+		if (count > MAX_BYTES / 512)
+			count = MAX_BYTES / 512;
 		if (!check(w, sector, count))
 			return false;
 	}
@@ -289,7 +291,8 @@ int main(int argc, char **argv)
 	bool good;
 
 	if (at < 0 || !run.threads || !run.max_sectors || run.max_sectors > MAX_BYTES / 512) {
-		fprintf(stderr, "usage: blkmodel [-s SEED] [-n OPERATIONS] [-t THREADS] [-m SECTORS] [-dw] DEVICE MODEL\n");
+		fprintf(stderr, "usage: blkmodel [-s SEED] [-n OPERATIONS] [-t THREADS] %s\n",
+			"[-m SECTORS] [-dw] DEVICE MODEL");
 		return 2;
 	}
 	run.device = open(argv[at], O_RDWR | O_DIRECT);

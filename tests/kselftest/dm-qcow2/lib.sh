@@ -14,56 +14,12 @@ HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 TREE=$(readlink -f "$HERE/../../..")
 MODEL=$TREE/build/interop/blkmodel
 DIR=/mnt/qcow2
-KTAP_N=0
 DEVICES=()
 LOOPS=()
 MOUNTS=()
 
-echo "KTAP version 1"
-
-say() { echo "# $*"; }
-
-ok() {
-	KTAP_N=$((KTAP_N + 1))
-	echo "ok $KTAP_N $*"
-}
-
-fail() {
-	KTAP_N=$((KTAP_N + 1))
-	echo "not ok $KTAP_N $*"
-	exit 1
-}
-
-skip() {
-	echo "ok $((KTAP_N + 1)) # SKIP $*"
-	KTAP_N=$((KTAP_N + 1))
-	exit 4
-}
-
-# want TEXT COMMAND...: the command must succeed.
-want() {
-	local text=$1
-	shift
-	"$@" || fail "$text"
-}
-
-# refused ERRNO-NAME SENTENCE COMMAND...: the load must fail with this errno, and the kernel must say
-# SENTENCE (a regular expression).
-refused() {
-	local errno=$1 sentence=$2 out mark=refused-$RANDOM-$RANDOM
-	shift 2
-	echo "$mark" >/dev/kmsg
-	if out=$("$@" 2>&1); then
-		fail "not refused: $*"
-	fi
-	grep -qF "$errno" <<<"$out" || fail "errno is not '$errno': $out"
-	dmesg | sed "1,/$mark/d" | grep -qE "qcow2: .*$sentence" ||
-		fail "no sentence '$sentence' in: $(dmesg | sed "1,/$mark/d")"
-}
-
-need_module() {
-	modprobe "$@" 2>/dev/null || skip "this kernel has no module $1"
-}
+# shellcheck source=tests/kselftest/dm-qcow2/ktap.sh
+. "$HERE/ktap.sh"
 
 load_target() {
 	modprobe dm-mod
@@ -77,8 +33,9 @@ cleanup() {
 		umount "${MOUNTS[at]}" 2>/dev/null || true
 	done
 	for ((at = ${#DEVICES[@]} - 1; at >= 0; at--)); do
-		dmsetup info "${DEVICES[at]}" >/dev/null 2>&1 &&
+		if dmsetup info "${DEVICES[at]}" >/dev/null 2>&1; then
 			dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
+		fi
 	done
 	for ((at = ${#LOOPS[@]} - 1; at >= 0; at--)); do
 		losetup -d "${LOOPS[at]}" 2>/dev/null || true
@@ -130,6 +87,7 @@ create() { qemu-img create -q -f qcow2 "$@"; }
 sectors() { echo $(($(qemu-img info -U --output=json "$1" | sed -n 's/^ *"virtual-size": \([0-9]*\).*/\1/p' | head -n 1) / 512)); }
 
 # quoted PATH: as a table line wants it.
+# shellcheck disable=SC2001
 quoted() { sed 's/[\\[:blank:]]/\\&/g' <<<"$1"; }
 
 # table IMAGE [-b FORMAT:PATH]... [OPTION-WORD]...: prints the table line.

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 # base NAME FORMAT BYTES CLUSTER COMPAT
 base() {
 	head -c "$3" /dev/urandom >"$1.raw"

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 head -c 6000128 /dev/urandom >l3.raw
 create -b l3.raw -F raw -o cluster_size=4k l2.qcow2 9M
 qemu-io -f qcow2 -c 'write -P 2 2M 1M' l2.qcow2 >/dev/null

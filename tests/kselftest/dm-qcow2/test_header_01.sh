@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 create -o cluster_size=64k good.qcow2 8M
 attempt() {
 	local name=$1 errno=$2 sentence=$3 sum

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 create a.qcow2 1049088
 attach q a.qcow2
 dd if=/dev/urandom of=/dev/mapper/q bs=512 seek=2048 count=1 oflag=direct status=none

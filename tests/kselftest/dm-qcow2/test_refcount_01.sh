@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 for bits in 1 2 4 8 16 32 64; do
 	create -o "cluster_size=512,refcount_bits=$bits" a.qcow2 8M
 	truncate -s 8M model.raw

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 create -o cluster_size=4k a.qcow2 16M
 truncate -s 16M model.raw
 attach q a.qcow2

@@ -7,10 +7,10 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 mkdir 'a dir\with'
 create 'a dir\with/im age.qcow2' 8M
-ln -s 'a dir\with/im age.qcow2' link
+ln -s 'a dir\with/im age.qcow2' shortcut
 options="no_backing cache_kib 128 low_water 8 when_full error full_timeout 5 discard keep hop always commit_ms 50"
 # shellcheck disable=SC2086
 attach q 'a dir\with/im age.qcow2' $options
@@ -22,12 +22,12 @@ dmsetup resume q
 want "changed by a reload" [ "$line" = "$(dmsetup table q)" ]
 detach q
 ok "a reloadable line"
-echo "0 16384 qcow2 1 qcow2 $DIR/link 2 when_full queue" | dmsetup create q
+echo "0 16384 qcow2 1 qcow2 $DIR/shortcut 2 when_full queue" | dmsetup create q
 DEVICES+=(q)
 want "$(dmsetup table q)" [ "$(dmsetup table q)" = "0 16384 qcow2 1 qcow2 $(quoted "$DIR/a dir\\with/im age.qcow2")" ]
 detach q
 ok "a symbolic link is resolved, defaults are not printed"
-exec 5<>link
+exec 5<>shortcut
 dmsetup create q --table "0 16384 qcow2 1 qcow2 /proc/self/fd/5" 5<&5
 want "$(dmsetup table q)" [ "$(dmsetup table q)" = "0 16384 qcow2 1 qcow2 $(quoted "$DIR/a dir\\with/im age.qcow2")" ]
 exec 5<&-

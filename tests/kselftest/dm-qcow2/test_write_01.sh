@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-scratch
+scratch ext4
 for size in 512 4k 64k 1M; do
 	for compat in 0.10 1.1; do
 		create -o "cluster_size=$size,compat=$compat" a.qcow2 16M

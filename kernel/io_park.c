@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Requests that wait for space: parked without cell or epoch, so that they
+ * never hold up a suspend or the freeing of what they wait for.
+ */
+#include "io_request.h"
+
+static void set_full(struct qcow2_io *io, bool full)
+{
+	bool changed;
+
+	spin_lock_irq(&io->lock);
+	changed = io->full != full;
+	io->full = full;
+	spin_unlock_irq(&io->lock);
+	if (changed)
+		io->event(io, full ? QCOW2_EVENT_FULL : QCOW2_EVENT_OK);
+}
+
+void qcow2_io_park(struct qcow2_request *req)
+{
+	struct qcow2_io *io = req->io;
+	blk_status_t status = BLK_STS_NOSPC;
+	bool parked = false;
+
+	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_NOSPACE, req->goff);
+	set_full(io, true);
+	spin_lock_irq(&io->lock);
+	if (io->no_parking) {
+		if (io->noflush)
+			status = BLK_STS_DM_REQUEUE;
+	} else if (io->queue_when_full && !io->gave_up) {
+		list_add_tail(&req->parked, &io->parked);
+		if (!io->nr_parked++ && io->full_timeout_s)
+			queue_delayed_work(req->chain->free_lane, &io->timeout,
+					   msecs_to_jiffies(1000 * (u64)io->full_timeout_s));
+		parked = true;
+	}
+	spin_unlock_irq(&io->lock);
+	if (!parked)
+		qcow2_io_finish(req, status);
+}
+
+static void take_parked(struct qcow2_io *io, struct list_head *list)
+{
+	lockdep_assert_held(&io->lock);
+	list_splice_init(&io->parked, list);
+	io->nr_parked = 0;
+}
+
+static void finish_list(struct list_head *list, blk_status_t status)
+{
+	struct qcow2_request *req, *next;
+
+	list_for_each_entry_safe(req, next, list, parked) {
+		list_del_init(&req->parked);
+		qcow2_io_finish(req, status);
+	}
+}
+
+/* Nobody made space in time: from now on a full image is an error. */
+void qcow2_io_full_timeout(struct work_struct *work)
+{
+	struct qcow2_io *io = container_of(to_delayed_work(work), struct qcow2_io, timeout);
+	LIST_HEAD(list);
+
+	spin_lock_irq(&io->lock);
+	io->gave_up = true;
+	take_parked(io, &list);
+	spin_unlock_irq(&io->lock);
+	finish_list(&list, BLK_STS_NOSPC);
+	if (io->chain->writable)
+		qcow2_commit_impatient(&io->chain->commit, true);
+}
+
+void qcow2_io_stop_parking(struct qcow2_io *io, bool noflush)
+{
+	LIST_HEAD(list);
+
+	spin_lock_irq(&io->lock);
+	io->no_parking = true;
+	io->noflush = noflush;
+	take_parked(io, &list);
+	spin_unlock_irq(&io->lock);
+	finish_list(&list, noflush ? BLK_STS_DM_REQUEUE : BLK_STS_NOSPC);
+	if (io->chain->writable)
+		qcow2_commit_impatient(&io->chain->commit, true);
+	cancel_delayed_work_sync(&io->timeout);
+}
+
+void qcow2_io_retry(struct qcow2_io *io)
+{
+	struct qcow2_request *req, *next;
+	LIST_HEAD(list);
+
+	cancel_delayed_work_sync(&io->timeout);
+	spin_lock_irq(&io->lock);
+	io->gave_up = false;
+	take_parked(io, &list);
+	spin_unlock_irq(&io->lock);
+	set_full(io, false);
+	list_for_each_entry_safe(req, next, &list, parked) {
+		list_del_init(&req->parked);
+		qcow2_io_queue(req);
+	}
+	if (io->chain->writable) {
+		qcow2_commit_impatient(&io->chain->commit, false);
+		qcow2_commit_kick(&io->chain->commit);
+	}
+}
+
+void qcow2_io_start_parking(struct qcow2_io *io)
+{
+	spin_lock_irq(&io->lock);
+	io->no_parking = false;
+	io->noflush = false;
+	spin_unlock_irq(&io->lock);
+	qcow2_io_retry(io);
+}
+
+void qcow2_io_drain(struct qcow2_io *io)
+{
+	wait_event(io->idle, !atomic_read(&io->deferred));
+}
