@@ -42,8 +42,8 @@ while read -r line; do
 		failed=1
 	fi
 done <<'EOF'
-^passed  kselftest-6.1 good_01 
-^passed  kselftest-6.1 good_02 
+^passed  kselftest-6.1 good_01
+^passed  kselftest-6.1 good_02
 ^skipped kselftest-6.1 skip_01 .*: no moon tonight$
 ^failed  kselftest-6.1 exit_01 .* exit 3$
 ^failed  kselftest-6.1 plan_01 .* planned 2 results, gave 1$
