@@ -37,6 +37,7 @@ int main(int argc, char **argv)
 		name = "help";
 	command = cmd_find(name);
 	if (!command)
-		return err_usage(*name == '-' ? "unknown option '%s'" : "'%s' is not a command", name);
+		return err_usage(*name == '-' ? "unknown option '%s'" : "'%s' is not a command",
+				 name);
 	return out_close(cli_run(command, argc - 2, argv + 2));
 }

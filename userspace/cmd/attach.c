@@ -57,8 +57,7 @@ static int check_backing(char **backing)
 
 	for (; !ret && backing && *backing; backing++) {
 		if (raw)
-			return err_usage("--backing: '%s' is under a raw layer, which has nothing under it",
-					 *backing);
+			return chain_refuse_under_raw(*backing);
 		ret = chain_split(*backing, &path, &raw);
 		mem_freep(&path);
 	}

@@ -20,8 +20,10 @@ struct args {
 };
 
 static const struct cli_option options[] = {
-	{ "format", 0, CLI_CHOICE, offsetof(struct args, format), "qcow2|raw", .help = "of BASE (qcow2)" },
-	{ "size", 0, CLI_SIZE, offsetof(struct args, size), "SIZE", .help = "of the new disk (as BASE)" },
+	{ "format", 0, CLI_CHOICE, offsetof(struct args, format), "qcow2|raw",
+	  .help = "of BASE (qcow2)" },
+	{ "size", 0, CLI_SIZE, offsetof(struct args, size), "SIZE",
+	  .help = "of the new disk (as BASE)" },
 	{ "attach", 0, CLI_TABLE, offsetof(struct args, attach), .table = cmd_attach_options },
 	{ }
 };
@@ -31,14 +33,15 @@ static char **all_layers(const char *base, const struct args *args)
 {
 	char **layers = NULL, **text;
 
-	mem_add_string(&layers, mem_printf("%s,format=%s", base, args->format ? args->format : "qcow2"));
+	mem_add_string(&layers,
+		       mem_printf("%s,format=%s", base, args->format ? args->format : "qcow2"));
 	for (text = args->attach.backing; text && *text; text++)
 		mem_add_string(&layers, mem_strdup(*text));
 	return layers;
 }
 
-static int create_and_attach(const struct create_request *create, const struct attach_request *attach,
-			     struct device *device)
+static int create_and_attach(const struct create_request *create,
+			     const struct attach_request *attach, struct device *device)
 {
 	struct newfile file;
 	int ret;

@@ -19,15 +19,18 @@ struct args {
 #define AT(member) offsetof(struct args, member)
 
 static const struct cli_option options[] = {
-	{ "cluster-size", 0, CLI_SIZE, AT(cluster_size), "SIZE", .help = "512 to 2M, a power of two (64K)" },
+	{ "cluster-size", 0, CLI_SIZE, AT(cluster_size), "SIZE",
+	  .help = "512 to 2M, a power of two (64K)" },
 	{ "compat", 0, CLI_CHOICE, AT(compat), "v2|v3", .help = "version of the format (v3)" },
 	{ "refcount-bits", 0, CLI_NUMBER, AT(refcount_bits), "N", 64,
 	  .help = "width of a reference count, 1 to 64, a power of two (16)" },
 	{ "extended-l2", 0, CLI_FLAG, AT(extended_l2), .help = "allocate by 32nds of a cluster" },
-	{ "lazy-refcounts", 0, CLI_FLAG, AT(lazy_refcounts), .help = "let QEMU write reference counts late" },
+	{ "lazy-refcounts", 0, CLI_FLAG, AT(lazy_refcounts),
+	  .help = "let QEMU write reference counts late" },
 	{ "compression", 0, CLI_CHOICE, AT(compression), "deflate|zstd",
 	  .help = "how compressed clusters are compressed (deflate)" },
-	{ "data-file", 0, CLI_STRING, AT(data_file), "PATH", .help = "keep the data in a file or device of its own" },
+	{ "data-file", 0, CLI_STRING, AT(data_file), "PATH",
+	  .help = "keep the data in a file or device of its own" },
 	{ "raw", 0, CLI_FLAG, AT(raw), .help = "the data file is a raw image at any time" },
 	{ "backing", 0, CLI_STRING, AT(backing), "PATH,format=qcow2|raw",
 	  .help = "what is not written reads from there" },
@@ -78,7 +81,8 @@ static int read_args(const struct args *args, char **operands, struct create_req
 	ret = operands[1] ? cli_size(operands[1], "SIZE", &request->size) : 0;
 	if (ret)
 		return ret;
-	if (log2_of(cluster_size) < QCOW2_MIN_CLUSTER_BITS || log2_of(cluster_size) > QCOW2_MAX_CLUSTER_BITS)
+	if (log2_of(cluster_size) < QCOW2_MIN_CLUSTER_BITS ||
+	    log2_of(cluster_size) > QCOW2_MAX_CLUSTER_BITS)
 		return err_usage("--cluster-size: it must be a power of two from 512 to 2M");
 	if (log2_of(refcount_bits) < 0)
 		return err_usage("--refcount-bits: it must be a power of two from 1 to 64");

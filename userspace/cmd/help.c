@@ -33,9 +33,9 @@ static void list_commands(void)
 		 "Commands:\n");
 	for (command = cmd_all; *command; command++)
 		out_text("  %-10s %s\n", (*command)->name, (*command)->summary);
-	out_text("\n'qcow2ctl help COMMAND' says more about one. IMAGE is a path. TARGET is a device's\n"
-		 "name or, with a '/' in it, the path of an image or device. SIZE is a number of bytes\n"
-		 "or has K, M, G or T behind it (units of 1024).\n\n"
+	out_text("\n'qcow2ctl help COMMAND' says more about one. IMAGE is a path. TARGET is a\n"
+		 "device's name or, with a '/' in it, the path of an image or device. SIZE is a\n"
+		 "number of bytes, or has K, M, G or T behind it (units of 1024).\n\n"
 		 "Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused by policy,\n"
 		 "5 busy, 6 locked, 7 corrupt, 8 no space, 9 not supported.\n");
 }

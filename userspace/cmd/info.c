@@ -67,10 +67,11 @@ static void add_unknown(struct info *info, const struct image *image, unsigned i
 	for (bit = 0; bit < 64; bit++) {
 		if (!(bits & BIT_ULL(bit)))
 			continue;
-		qcow2_feature_name(image->cluster, image->cluster_len, &image->header, type, bit, name,
-				   sizeof(name));
-		mem_add_string(&info->features, mem_printf("%s bit %u (%s)", type == 1 ? "compatible" : "autoclear",
-							   bit, name));
+		qcow2_feature_name(image->cluster, image->cluster_len, &image->header, type, bit,
+				   name, sizeof(name));
+		mem_add_string(&info->features,
+			       mem_printf("%s bit %u (%s)", type == 1 ? "compatible" : "autoclear",
+					  bit, name));
 	}
 }
 

@@ -13,7 +13,8 @@ struct args {
 };
 
 static const struct cli_option options[] = {
-	{ "json", 0, CLI_FLAG, offsetof(struct args, json), .help = "print an object with the array devices" },
+	{ "json", 0, CLI_FLAG, offsetof(struct args, json),
+	  .help = "print an object with the array devices" },
 	{ "bytes", 0, CLI_FLAG, offsetof(struct args, bytes), .help = "print sizes in bytes" },
 	{ }
 };

@@ -15,7 +15,8 @@ struct args {
 };
 
 static const struct cli_option options[] = {
-	{ "json", 0, CLI_FLAG, offsetof(struct args, json), .help = "print an object with tool, module, kernel" },
+	{ "json", 0, CLI_FLAG, offsetof(struct args, json),
+	  .help = "print an object with tool, module, kernel" },
 	{ }
 };
 
@@ -40,7 +41,8 @@ static int run(void *data, char **operands)
 
 	(void)operands;
 	if (!dm_target_version(DEVICE_TARGET, number))
-		versions.module = module = mem_printf("%u.%u.%u", number[0], number[1], number[2]);
+		module = mem_printf("%u.%u.%u", number[0], number[1], number[2]);
+	versions.module = module;
 	if (!uname(&uts))
 		versions.kernel = uts.release;
 	out_object(fields, &versions, args->json);

@@ -62,7 +62,8 @@ int attach_check_name(const char *name)
 static int refuse_unrepaired(const struct image *image, const char *state)
 {
 	MEM_FREE char *path = text_shell(image->path);
-	int ret = err_fail(ERR_CORRUPT, image->path, "image is %s and can only be attached read-only", state);
+	int ret = err_fail(ERR_CORRUPT, image->path,
+			   "image is %s and can only be attached read-only", state);
 
 	err_hint("qcow2ctl repair %s", path);
 	return ret;
@@ -82,7 +83,8 @@ static int check_top(const struct attach_request *request, const struct image *t
 	if (h->incompatible_features & QCOW2_INCOMPAT_DIRTY)
 		return refuse_unrepaired(top, "dirty (it was not closed cleanly)");
 	if (h->has_bitmaps && !request->drop_bitmaps) {
-		err_fail(ERR_POLICY, top->path, "image has persistent bitmaps, which writing would make invalid");
+		err_fail(ERR_POLICY, top->path,
+			 "image has persistent bitmaps, which writing would make invalid");
 		err_hint("add --drop-bitmaps to give them up, or attach with --read-only");
 		return ERR_POLICY;
 	}
@@ -91,14 +93,18 @@ static int check_top(const struct attach_request *request, const struct image *t
 
 static int check_features(const struct chain *chain)
 {
+	static const char *const names[] = {
+		[QCOW2_CRYPT_AES] = "AES", [QCOW2_CRYPT_LUKS] = "LUKS",
+	};
 	size_t i;
 
 	for (i = 0; i < chain->nr_layers; i++) {
 		const struct image *image = &chain->layers[i];
 
 		if (!image->raw && image->header.crypt_method)
-			return err_fail(ERR_UNSUPPORTED, image->path, "encrypted images (%s) are not supported",
-					image->header.crypt_method == QCOW2_CRYPT_AES ? "AES" : "LUKS");
+			return err_fail(ERR_UNSUPPORTED, image->path,
+					"encrypted images (%s) are not supported",
+					names[image->header.crypt_method]);
 	}
 	return 0;
 }
@@ -111,8 +117,8 @@ static bool collides(const struct device *device, int layer, enum lock_role role
 	return they_write || role == LOCK_WRITER;
 }
 
-static int check_devices(const struct image *image, enum lock_role role, const struct device *devices,
-			 size_t count)
+static int check_devices(const struct image *image, enum lock_role role,
+			 const struct device *devices, size_t count)
 {
 	size_t i;
 	int layer;
@@ -131,8 +137,8 @@ static int refuse_locked(const struct image *image, int byte)
 	MEM_FREE char *holder = holder_of_byte(&image->st, byte);
 	MEM_FREE char *shown = holder ? text_printable(holder) : NULL;
 
-	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s", byte,
-			shown ? ": " : "", shown ? shown : "");
+	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
+			byte, shown ? ": " : "", shown ? shown : "");
 }
 
 static int check_locks(const struct image *image, enum lock_role role)
@@ -270,14 +276,20 @@ static int refuse(const struct image *top, const struct dm_device *dm, int error
 {
 	MEM_FREE char *sentence = kmsg_sentence(log, dm->major, dm->minor);
 	MEM_FREE char *shown = sentence ? text_printable(sentence) : NULL;
+	MEM_FREE char *path = image_real_path(top);
+	size_t len = strlen(path);
 
 	if (!shown)
 		return err_errno_what(error, top->path, "the kernel refuses the table");
-	return err_fail(err_code(error), top->path, "%s", shown);
+	/* It names the layer; the top one is named by us. */
+	if (strncmp(shown, path, len) || strncmp(shown + len, ": ", 2))
+		len = 0;
+	return err_fail(err_code(error), top->path, "%s", len ? shown + len + 2 : shown);
 }
 
 /* The device as it is made, for its number. Removes remains of the same name. */
-static int create(const struct attach_request *request, const struct image *top, struct dm_device *dm)
+static int create(const struct attach_request *request, const struct image *top,
+		  struct dm_device *dm)
 {
 	MEM_FREE char *id = image_id(top);
 	MEM_FREE char *uuid = mem_printf(DEVICE_UUID_PREFIX "%s-%s", id, request->name);
@@ -295,7 +307,8 @@ static int create(const struct attach_request *request, const struct image *top,
 	return ret ? take_back(request->name, device_fail(ret, request->name)) : 0;
 }
 
-static int load(const struct attach_request *request, const struct chain *chain, const struct dm_device *dm)
+static int load(const struct attach_request *request, const struct chain *chain,
+		const struct dm_device *dm)
 {
 	const struct image *top = &chain->layers[0];
 	MEM_FREE char *table = build_table(request, chain);
@@ -314,7 +327,8 @@ static int load(const struct attach_request *request, const struct chain *chain,
 	return 0;
 }
 
-static int make(const struct attach_request *request, const struct chain *chain, struct device *device)
+static int make(const struct attach_request *request, const struct chain *chain,
+		struct device *device)
 {
 	struct dm_device dm;
 	int ret;

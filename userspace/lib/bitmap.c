@@ -27,9 +27,10 @@ int bitmap_read_names(const struct image *image, char ***names)
 	for (nr = 0; nr < h->nb_bitmaps; nr++) {
 		verdict = qcow2_bitmap_decode(directory, h->bitmap_directory_size, offset, &bitmap);
 		if (verdict)
-			return err_fail(err_code(qcow2_verdict_errno(verdict)), image->path, "bitmap %u: %s",
-					nr, qcow2_verdict_text(verdict));
-		mem_add_string(names, mem_strndup(directory + bitmap.name.offset, bitmap.name.length));
+			return err_fail(err_code(qcow2_verdict_errno(verdict)), image->path,
+					"bitmap %u: %s", nr, qcow2_verdict_text(verdict));
+		mem_add_string(names,
+			       mem_strndup(directory + bitmap.name.offset, bitmap.name.length));
 		offset += bitmap.length;
 	}
 	return 0;

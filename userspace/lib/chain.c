@@ -34,13 +34,19 @@ int chain_split(const char *text, char **path, bool *raw)
 	while ((next = strstr(next, key)))
 		found = next++;
 	if (!found || found == text)
-		return err_usage("--backing: '%s' is not PATH,format=qcow2 or PATH,format=raw", text);
+		return err_usage("--backing: '%s' is not PATH,format=qcow2 or PATH,format=raw",
+				 text);
 	format = found + strlen(key);
 	*raw = !strcmp(format, "raw");
 	if (!*raw && strcmp(format, "qcow2"))
 		return err_usage("--backing: format '%s' is neither qcow2 nor raw", format);
 	*path = mem_strndup(text, found - text);
 	return 0;
+}
+
+int chain_refuse_under_raw(const char *text)
+{
+	return err_usage("--backing: '%s' is under a raw layer, which has nothing below", text);
 }
 
 /* ------------------------------------------------------------------------
@@ -99,19 +105,17 @@ static int open_allowed(char **allowed, const char *path)
 {
 	char real[PATH_MAX];
 	const char *rest;
-	int i, ret = -EPERM;
+	int ret = -EPERM;
 
 	for (; allowed && *allowed; allowed++) {
-		const char *forms[] = { realpath(*allowed, real), *allowed };
-
-		for (i = 0; i < 2; i++) {
-			rest = forms[i] ? beneath(path, forms[i]) : NULL;
-			if (!rest)
-				continue;
-			ret = open_beneath(*allowed, rest);
-			if (ret >= 0)
-				return ret;
-		}
+		rest = beneath(path, *allowed);
+		if (!rest && realpath(*allowed, real))
+			rest = beneath(path, real);
+		if (!rest)
+			continue;
+		ret = open_beneath(*allowed, rest);
+		if (ret >= 0)
+			return ret;
 	}
 	return ret;
 }
@@ -124,7 +128,8 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 	int fd;
 
 	if (image_name_is_url(name))
-		return err_fail(ERR_POLICY, image->path, "image names \"%s\", which is not a file", shown);
+		return err_fail(ERR_POLICY, image->path, "image names \"%s\", which is not a file",
+				shown);
 	folder = folder_of(image);
 	if (!folder)
 		return err_errno_what(errno, image->path, "cannot resolve its folder");
@@ -132,7 +137,7 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 	fd = open_allowed(allowed, path);
 	if (fd == -EPERM || fd == -ELOOP || fd == -EXDEV)
 		return err_fail(ERR_POLICY, image->path,
-				"image names \"%s\", which is not beneath a folder of --allow-under", shown);
+				"image names \"%s\", which lies beneath no --allow-under", shown);
 	if (fd < 0)
 		return err_errno_what(-fd, image->path, "image names \"%s\"", shown);
 	return image_adopt(next, fd, path);
@@ -144,11 +149,13 @@ static int refuse_unnamed(const struct image *image, const char *what, const cha
 {
 	MEM_FREE char *shown = text_printable(name);
 	MEM_FREE char *path = image_resolve(image, name);
-	MEM_FREE char *word = mem_printf("%s%s%s", path, format ? ",format=" : "", format ? format : "");
+	MEM_FREE char *word =
+		mem_printf("%s%s%s", path, format ? ",format=" : "", format ? format : "");
 	MEM_FREE char *quoted = text_shell(word);
 	int ret;
 
-	ret = err_fail(ERR_POLICY, image->path, "image names a %s \"%s\" that is not given", what, shown);
+	ret = err_fail(ERR_POLICY, image->path, "image names a %s \"%s\" that is not given", what,
+		       shown);
 	if (image_name_is_url(name))
 		err_hint("add %s with a local file in its place", option);
 	else
@@ -179,8 +186,9 @@ static int refuse_signature(const struct image *image)
 	int ret = probe_signature(image->fd, &what);
 
 	if (ret)
-		return err_errno_what(-ret, image->path, "cannot look for signatures on the device");
-	return what ? err_fail(ERR_POLICY, image->path, "the device holds a %s", what) : 0;
+		return err_errno_what(-ret, image->path,
+				      "cannot look for signatures on the device");
+	return what ? err_fail(ERR_POLICY, image->path, "the device holds something: %s", what) : 0;
 }
 
 static int check_layer(struct chain *chain)
@@ -198,7 +206,8 @@ static int check_layer(struct chain *chain)
 			return err_fail(ERR_FAILED, image->path, "it is in the chain twice");
 	}
 	if (chain->nr_layers > MAX_LAYERS)
-		return err_fail(ERR_FAILED, image->path, "the chain has more than %d layers", MAX_LAYERS);
+		return err_fail(ERR_FAILED, image->path, "the chain has more than %d layers",
+				MAX_LAYERS);
 	if (image->raw)
 		return 0;
 	ret = image->is_block ? refuse_signature(image) : 0;
@@ -217,19 +226,31 @@ static int open_given(struct chain *chain, const char *text)
 	if (ret)
 		return ret;
 	if (above->raw)
-		return err_usage("--backing: '%s' is under a raw layer, which has nothing under it", text);
+		return chain_refuse_under_raw(text);
 	if (!above->header.backing_file.length)
-		return err_fail(ERR_POLICY, above->path, "image names no backing file, but --backing gives one");
+		return err_fail(ERR_POLICY, above->path,
+				"image names no backing file, but --backing gives one");
 	MEM_FREE char *stated = image_string(above, &above->header.backing_format);
 
 	if (stated && strcmp(stated, raw ? "raw" : "qcow2")) {
 		MEM_FREE char *shown = text_printable(stated);
 
-		err_warn(above->path, "image says that the format of its backing file is %s", shown);
+		err_warn(above->path, "image says that the format of its backing file is %s",
+			 shown);
 	}
 	ret = image_open(add_layer(chain), path);
 	chain->layers[chain->nr_layers - 1].raw = raw;
 	return ret ? ret : check_layer(chain);
+}
+
+static int refuse_unstated(const struct image *image, const char *name)
+{
+	MEM_FREE char *path = image_resolve(image, name);
+	MEM_FREE char *quoted = text_shell(path);
+
+	err_fail(ERR_POLICY, image->path, "image does not say the format of its backing file");
+	err_hint("add --backing %s,format=FORMAT with the format that it has", quoted);
+	return ERR_POLICY;
 }
 
 /* The next layer as the image names it. */
@@ -241,18 +262,22 @@ static int open_followed(struct chain *chain, const char *name, const char *form
 	int ret;
 
 	if (!format)
-		return err_fail(ERR_POLICY, above->path,
-				"image does not say the format of its backing file; give it with --backing");
+		return refuse_unstated(above, name);
 	if (!raw && strcmp(format, "qcow2")) {
 		MEM_FREE char *shown = text_printable(format);
 
-		return err_fail(ERR_UNSUPPORTED, above->path, "backing format \"%s\" is neither qcow2 nor raw",
-				shown);
+		return err_fail(ERR_UNSUPPORTED, above->path,
+				"backing format \"%s\" is neither qcow2 nor raw", shown);
 	}
 	ret = follow(above, name, allowed, &next);
 	*add_layer(chain) = next;
 	chain->layers[chain->nr_layers - 1].raw = raw;
 	return ret ? ret : check_layer(chain);
+}
+
+static char *string_of(const struct image *image, const struct qcow2_string *string)
+{
+	return image->raw ? NULL : image_string(image, string);
 }
 
 /* Go down to a layer that names nothing, or whose name is ignored. */
@@ -262,8 +287,8 @@ static int open_rest(struct chain *chain, const struct chain_request *request)
 
 	for (;;) {
 		const struct image *last = &chain->layers[chain->nr_layers - 1];
-		MEM_FREE char *name = last->raw ? NULL : image_string(last, &last->header.backing_file);
-		MEM_FREE char *format = name ? image_string(last, &last->header.backing_format) : NULL;
+		MEM_FREE char *name = string_of(last, &last->header.backing_file);
+		MEM_FREE char *format = string_of(last, &last->header.backing_format);
 
 		if (!name)
 			return 0;
@@ -291,7 +316,8 @@ static int open_data_file(struct chain *chain, const struct chain_request *reque
 	int ret;
 
 	if (!wanted && request->data_file)
-		return err_fail(ERR_POLICY, top->path, "image has no external data file, but --data-file gives one");
+		return err_fail(ERR_POLICY, top->path,
+				"image has no external data file, but --data-file gives one");
 	if (!wanted)
 		return 0;
 	if (request->data_file)

@@ -40,6 +40,9 @@ struct chain {
 int chain_open(struct chain *chain, const struct chain_request *request);
 void chain_close(struct chain *chain);
 
+/* A layer under a raw one: prints that and returns ERR_USAGE. */
+int chain_refuse_under_raw(const char *text);
+
 /* "PATH,format=F", split at the last ",format=". *@path is for the caller to free. */
 int chain_split(const char *text, char **path, bool *raw);
 

@@ -23,8 +23,10 @@ struct common {
 };
 
 static const struct cli_option common_options[] = {
-	{ "quiet", 'q', CLI_FLAG, offsetof(struct common, quiet), .help = "print errors only, no warnings and hints" },
-	{ "debug", 0, CLI_FLAG, offsetof(struct common, debug), .help = "print every step on stderr" },
+	{ "quiet", 'q', CLI_FLAG, offsetof(struct common, quiet),
+	  .help = "print errors only, no warnings and hints" },
+	{ "debug", 0, CLI_FLAG, offsetof(struct common, debug),
+	  .help = "print every step on stderr" },
 	{ "help", 0, CLI_FLAG, offsetof(struct common, help), .help = "print this text" },
 	{ }
 };
@@ -61,7 +63,8 @@ int cli_size(const char *text, const char *what, u64 *size)
 		return err_usage("%s: '%s' is not a multiple of 512", what, text);
 	return 0;
 bad:
-	return err_usage("%s: '%s' is not a size (bytes, or a number with K, M, G or T)", what, text);
+	return err_usage("%s: '%s' is not a size (bytes, or a number with K, M, G or T)", what,
+			 text);
 }
 
 static int parse_number(const struct cli_option *option, const char *text, u64 *number)
@@ -110,12 +113,14 @@ static int set_value(const struct cli_option *option, char *base, const char *te
 		return parse_number(option, text, variable);
 	case CLI_CHOICE:
 		if (!is_choice(option->value, text))
-			return err_usage("--%s: '%s' is none of %s", option->name, text, option->value);
-		/* fallthrough */
+			return err_usage("--%s: '%s' is none of %s", option->name, text,
+					 option->value);
+		break;
 	default:
-		*(const char **)variable = text;
-		return 0;
+		break;
 	}
+	*(const char **)variable = text;
+	return 0;
 }
 
 /*
@@ -225,10 +230,19 @@ static int check_operands(const struct parser *parser)
 	const struct cli_command *command = parser->command;
 
 	if (parser->nr_operands < command->min_operands)
-		return err_usage("missing argument, usage: qcow2ctl %s %s", command->name, command->synopsis);
+		return err_usage("missing argument, usage: qcow2ctl %s %s", command->name,
+				 command->synopsis);
 	if (parser->nr_operands > command->max_operands)
-		return err_usage("one argument too many: '%s'", parser->operands[command->max_operands]);
+		return err_usage("one argument too many: '%s'",
+				 parser->operands[command->max_operands]);
 	return 0;
+}
+
+static int run_checked(const struct parser *parser)
+{
+	int ret = check_operands(parser);
+
+	return ret ? ret : parser->command->run(parser->args, parser->operands);
 }
 
 int cli_run(const struct cli_command *command, int argc, char **argv)
@@ -245,8 +259,8 @@ int cli_run(const struct cli_command *command, int argc, char **argv)
 	err_is_debug = parser.common.debug;
 	if (!ret && parser.common.help)
 		cli_help(command);
-	else if (!ret && !(ret = check_operands(&parser)))
-		ret = command->run(parser.args, parser.operands);
+	else if (!ret)
+		ret = run_checked(&parser);
 	release(command->options, parser.args);
 	free(parser.args);
 	free(parser.operands);
@@ -270,8 +284,8 @@ static void help_options(const struct cli_option *option)
 		}
 		if (option->letter)
 			snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-		snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name, option->value ? " " : "",
-			 option->value ? option->value : "");
+		snprintf(left, sizeof(left), "%s--%s%s%s", letter, option->name,
+			 option->value ? " " : "", option->value ? option->value : "");
 		if (strlen(left) <= 32)
 			out_text("  %-32s  %s\n", left, option->help);
 		else
@@ -281,8 +295,8 @@ static void help_options(const struct cli_option *option)
 
 void cli_help(const struct cli_command *command)
 {
-	out_text("Usage: qcow2ctl %s [option...]%s%s\n\n%s.\n", command->name, *command->synopsis ? " " : "",
-		 command->synopsis, command->summary);
+	out_text("Usage: qcow2ctl %s [option...]%s%s\n\n%s.\n", command->name,
+		 *command->synopsis ? " " : "", command->synopsis, command->summary);
 	if (command->text)
 		out_text("\n%s", command->text);
 	out_text("\nOptions:\n");

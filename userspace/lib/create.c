@@ -55,7 +55,8 @@ static void lay_out_refcounts(struct layout *l)
 	do {
 		old = l->clusters;
 		l->refblock_clusters = divide_up(l->clusters, 1ULL << l->geo.refblock_bits);
-		l->reftable_clusters = divide_up(l->refblock_clusters * sizeof(__be64), l->geo.cluster_size);
+		l->reftable_clusters =
+			divide_up(l->refblock_clusters * sizeof(__be64), l->geo.cluster_size);
 		l->clusters = fixed + l->refblock_clusters + l->reftable_clusters;
 	} while (l->clusters != old);
 }
@@ -68,7 +69,8 @@ static int lay_out(const struct create_request *request, u64 size, struct layout
 			    request->extended_l2, request->data_file, size);
 	l->l1_entries = qcow2_l1_needed(geo, size);
 	if (l->l1_entries > QCOW2_MAX_L1_BYTES / sizeof(__be64)) {
-		err_fail(ERR_FAILED, request->path, "a disk of %llu bytes needs clusters larger than %u bytes",
+		err_fail(ERR_FAILED, request->path,
+			 "a disk of %llu bytes needs clusters larger than %u bytes",
 			 (unsigned long long)size, geo->cluster_size);
 		err_hint("use a larger --cluster-size");
 		return ERR_FAILED;
@@ -105,7 +107,8 @@ static void put_bytes(struct header_buffer *b, const void *data, u32 len)
 	b->pos += len;
 }
 
-static void put_extension(struct header_buffer *b, enum qcow2_extension_type type, const void *data, u32 len)
+static void put_extension(struct header_buffer *b, enum qcow2_extension_type type, const void *data,
+			  u32 len)
 {
 	struct qcow2_extension_disk disk = {
 		.type = cpu_to_be32(type), .length = cpu_to_be32(len),
@@ -120,7 +123,8 @@ static void put_extension(struct header_buffer *b, enum qcow2_extension_type typ
 /* For older programs that meet a feature which they do not know. */
 static void put_feature_names(struct header_buffer *b)
 {
-	const u64 known[] = { QCOW2_INCOMPAT_KNOWN, QCOW2_COMPAT_LAZY_REFCOUNTS, QCOW2_AUTOCLEAR_KNOWN };
+	const u64 known[] = { QCOW2_INCOMPAT_KNOWN, QCOW2_COMPAT_LAZY_REFCOUNTS,
+			      QCOW2_AUTOCLEAR_KNOWN };
 	static const struct qcow2_header no_names;
 	struct qcow2_feature_name_disk names[16];
 	unsigned int type, bit, count = 0;
@@ -163,7 +167,8 @@ static void put_extensions(const struct create_request *request, struct header_b
 	if (request->backing)
 		put_extension(b, QCOW2_EXT_BACKING_FORMAT, format, strlen(format));
 	if (request->data_file)
-		put_extension(b, QCOW2_EXT_DATA_FILE, request->data_file, strlen(request->data_file));
+		put_extension(b, QCOW2_EXT_DATA_FILE, request->data_file,
+			      strlen(request->data_file));
 	if (request->version >= 3 && b->size >= MIN_NAMES_CLUSTER)
 		put_feature_names(b);
 	put_extension(b, QCOW2_EXT_END, NULL, 0);
@@ -196,7 +201,8 @@ static char *build_header(const struct create_request *request, const struct lay
 		put_bytes(&b, request->backing, h.backing_file.length);
 	}
 	if (b.full || h.backing_file.length > QCOW2_MAX_NAME) {
-		err_fail(ERR_FAILED, request->path, "the names of its files are too long for the header");
+		err_fail(ERR_FAILED, request->path,
+			 "the names of its files are too long for the header");
 		free(b.cluster);
 		return NULL;
 	}
@@ -214,8 +220,8 @@ static int write_cluster(struct newfile *file, const struct layout *l, u64 clu, 
 }
 
 /* A table of @entries entries in clusters from @first on, entry i pointing to cluster @to + i. */
-static int write_pointers(struct newfile *file, const struct layout *l, u64 first, u64 to, u64 entries,
-			  u64 flags)
+static int write_pointers(struct newfile *file, const struct layout *l, u64 first, u64 to,
+			  u64 entries, u64 flags)
 {
 	u64 per_cluster = l->geo.cluster_size / sizeof(__be64), i, n = 0;
 	MEM_FREE __be64 *table = NULL;
@@ -246,7 +252,16 @@ static int write_refblocks(struct newfile *file, const struct layout *l)
 	return ret;
 }
 
-/* Every guest cluster at its own offset in the data file. */
+/* The L2 entry of guest cluster @gclu, which lies at its own offset in the data file. */
+static void set_l2_entry(const struct qcow2_geometry *geo, __be64 *entry, u64 gclu)
+{
+	u64 hoff = qcow2_to_off(geo, gclu);
+
+	entry[0] = cpu_to_be64(qcow2_l2_encode(QCOW2_CLUSTER_DATA, hoff, true));
+	if (geo->extended_l2)
+		entry[1] = cpu_to_be64(qcow2_l2_encode_bitmap(~0U, 0));
+}
+
 static int write_l2(struct newfile *file, const struct layout *l)
 {
 	const struct qcow2_geometry *geo = &l->geo;
@@ -262,10 +277,7 @@ static int write_l2(struct newfile *file, const struct layout *l)
 			gclu = nr * per_table + i;
 			if (gclu >= guest_clusters)
 				break;
-			table[i * words] = cpu_to_be64(qcow2_l2_encode(QCOW2_CLUSTER_DATA,
-								       qcow2_to_off(geo, gclu), true));
-			if (geo->extended_l2)
-				table[i * words + 1] = cpu_to_be64(qcow2_l2_encode_bitmap(~0U, 0));
+			set_l2_entry(geo, &table[i * words], gclu);
 		}
 		ret = write_cluster(file, l, l->l2 + nr, table);
 	}
@@ -350,7 +362,8 @@ int create_image(const struct create_request *given, struct newfile *file)
 
 	*file = closed;
 	if (given->data_file)
-		request.data_file = data_path = absolute(given->data_file);
+		data_path = absolute(given->data_file);
+	request.data_file = data_path;
 	ret = find_size(&request, &size);
 	if (!ret)
 		ret = lay_out(&request, size, &layout);

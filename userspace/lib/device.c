@@ -11,23 +11,25 @@
 #include "device.h"
 #include "err.h"
 #include "mem.h"
+#include "text.h"
 
 /* Longest NAME: "part128-QCOW2-<20 digits>-NAME-frozen" must fit a uuid. */
 #define MAX_NAME	80
 
 #define FIELD(key, title, type, member) { key, title, type, offsetof(struct device, member), NULL }
-#define ATTACH_FIELDS \
-	FIELD("name", "NAME", OUT_STRING, dm.name), \
-	FIELD("path", NULL, OUT_STRING, path), \
-	FIELD("dev", "DEV", OUT_STRING, number), \
-	FIELD("size", "SIZE", OUT_BYTES, size), \
-	FIELD("readonly", "RO", OUT_BOOL, dm.readonly), \
-	FIELD("partitions", NULL, OUT_STRINGS, partitions)
 
-const struct out_field device_fields[] = { ATTACH_FIELDS, { } };
+const struct out_field device_fields[] = {
+	FIELD("name", "NAME", OUT_STRING, dm.name),
+	FIELD("path", NULL, OUT_STRING, path),
+	FIELD("dev", "DEV", OUT_STRING, number),
+	FIELD("size", "SIZE", OUT_BYTES, size),
+	FIELD("readonly", "RO", OUT_BOOL, dm.readonly),
+	FIELD("partitions", NULL, OUT_STRINGS, partitions),
+	{ }
+};
 
 const struct out_field device_list_fields[] = {
-	ATTACH_FIELDS,
+	{ "device", NULL, OUT_FIELDS, 0, device_fields },
 	FIELD("mode", "MODE", OUT_STRING, status.mode),
 	FIELD("space", "SPACE", OUT_STRING, status.space),
 	FIELD("open", "OPEN", OUT_COUNT, open),
@@ -110,7 +112,8 @@ static int compare_maps(const void *a, const void *b)
 
 static void find_partitions(struct device *device)
 {
-	MEM_FREE char *path = mem_printf("/sys/dev/block/%u:%u/holders", device->dm.major, device->dm.minor);
+	MEM_FREE char *path =
+		mem_printf("/sys/dev/block/%u:%u/holders", device->dm.major, device->dm.minor);
 	MEM_FREE struct map *maps = NULL;
 	DIR *folder = opendir(path);
 	struct dirent *entry;
@@ -287,15 +290,16 @@ int device_layer_of(const struct device *device, const struct image *image)
 
 int device_check_name(const char *name)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				      "#+-.:=@_";
+	static const char allowed[] = TEXT_LETTERS TEXT_DIGITS "#+-.:=@_";
 
 	if (!*name || name[strspn(name, allowed)])
-		return err_usage("'%s' is no device name: letters, digits and #+-.:=@_ are allowed", name);
+		return err_usage("'%s' is no device name: letters, digits and #+-.:=@_ are allowed",
+				 name);
 	if (!strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "control"))
 		return err_usage("'%s' is no device name: /dev/mapper needs it itself", name);
 	if (strlen(name) > MAX_NAME)
-		return err_usage("'%s' is no device name: it is longer than %d characters", name, MAX_NAME);
+		return err_usage("'%s' is no device name: it is longer than %d characters", name,
+				 MAX_NAME);
 	if (ends_with(name, ".real") || ends_with(name, ".frozen"))
 		return err_usage("'%s' is no device name: .real and .frozen are for layers", name);
 	return 0;

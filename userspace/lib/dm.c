@@ -71,9 +71,8 @@ static bool exists_in(const char *const *folders, const char *name, int mode)
 
 static bool udev_notifies(void)
 {
-	static const char *const rules[] = {
-		"/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d", NULL
-	};
+	static const char *const rules[] = { "/etc/udev/rules.d", "/run/udev/rules.d",
+					     "/usr/lib/udev/rules.d", "/lib/udev/rules.d", NULL };
 	static const char *const programs[] = { "/usr/sbin", "/sbin", NULL };
 
 	return udevd_answers() && exists_in(rules, "95-dm-notify.rules", F_OK) &&
@@ -89,7 +88,7 @@ static void set_up(void)
 	dm_set_name_mangling_mode(DM_STRING_MANGLING_NONE);
 	if (!getenv("DM_DISABLE_UDEV") && !udev_notifies()) {
 		err_debug("udev does not serve device mapper, nodes are made without it");
-		setenv("DM_DISABLE_UDEV", "1", 1);
+		dm_udev_set_sync_support(0);
 	}
 }
 
@@ -184,7 +183,8 @@ static int read_info(struct dm_task *task, struct dm_device *device)
 }
 
 /* Ask by name, or by number if @name is NULL. */
-static int ask(int type, const char *name, unsigned int major, unsigned int minor, struct dm_task **task)
+static int ask(int type, const char *name, unsigned int major, unsigned int minor,
+	       struct dm_task **task)
 {
 	int ret;
 
@@ -368,9 +368,7 @@ void dm_settle(void)
 	time_t end = time(NULL) + SETTLE_SECONDS;
 	int missing;
 
-	if (!cookie)
-		return;
-	while (!settled()) {
+	while (cookie && !settled()) {
 		if (time(NULL) < end) {
 			nanosleep(&pause, NULL);
 			if (pause.tv_nsec < 16000000)

@@ -52,7 +52,7 @@ int dm_load(const char *name, const char *target, u64 sectors, const char *param
 int dm_resume(const char *name);
 /* Remove at once, or (@deferred) when the last user closes it. */
 int dm_remove(const char *name, bool deferred);
-/* Wait until the nodes are what the changes so far made of them. */
+/* Wait until the nodes are what the changes so far made of them; after every change. */
 void dm_settle(void);
 
 #endif

@@ -101,15 +101,17 @@ static bool is_mount_of(struct libmnt_fs *fs, const dev_t *devices, size_t count
 
 	if (is_one_of(mnt_fs_get_devno(fs), devices, count))
 		return true;
-	return source && !strncmp(source, "/dev/", 5) && !stat(source, &st) && S_ISBLK(st.st_mode) &&
-	       is_one_of(st.st_rdev, devices, count);
+	return source && !strncmp(source, "/dev/", 5) && !stat(source, &st) &&
+	       S_ISBLK(st.st_mode) && is_one_of(st.st_rdev, devices, count);
 }
 
 /* The mounts that process @pid sees; 0 = we. */
 static void mounts_of(pid_t pid, const dev_t *devices, size_t count, char ***holders)
 {
-	MEM_FREE char *path = pid ? mem_printf("/proc/%d/mountinfo", pid) : mem_strdup("/proc/self/mountinfo");
-	MEM_FREE char *where = pid ? mem_printf(" (mount namespace of pid %d)", pid) : mem_strdup("");
+	MEM_FREE char *path = pid ? mem_printf("/proc/%d/mountinfo", pid) :
+				    mem_strdup("/proc/self/mountinfo");
+	MEM_FREE char *where = pid ? mem_printf(" (mount namespace of pid %d)", pid) :
+				     mem_strdup("");
 	struct libmnt_table *table = mnt_new_table_from_file(path);
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
@@ -208,7 +210,8 @@ static void loops_over(dev_t device, char ***holders)
 
 void holder_devices(dev_t device, char ***holders)
 {
-	MEM_FREE char *path = mem_printf("/sys/dev/block/%u:%u/holders", major(device), minor(device));
+	MEM_FREE char *path =
+		mem_printf("/sys/dev/block/%u:%u/holders", major(device), minor(device));
 	struct dirent *entry;
 	DIR *folder = opendir(path);
 
@@ -228,7 +231,8 @@ void holder_devices(dev_t device, char ***holders)
  */
 
 /* Call @visit for every descriptor of every process until it says true; that process or 0. */
-static pid_t find_descriptor(bool (*visit)(pid_t pid, const char *fd, const void *data), const void *data)
+static pid_t find_descriptor(bool (*visit)(pid_t pid, const char *fd, const void *data),
+			     const void *data)
 {
 	DIR *proc = opendir("/proc"), *folder;
 	struct dirent *entry;
@@ -264,7 +268,8 @@ static bool visit_device(pid_t pid, const char *fd, const void *data)
 	MEM_FREE char *name = NULL;
 	struct stat st;
 
-	if (!stat(path, &st) && S_ISBLK(st.st_mode) && is_one_of(st.st_rdev, search->devices, search->count)) {
+	if (!stat(path, &st) && S_ISBLK(st.st_mode) &&
+	    is_one_of(st.st_rdev, search->devices, search->count)) {
 		name = process_name(pid);
 		add(search->holders, mem_printf("open in %s", name));
 	}
@@ -307,7 +312,8 @@ static bool visit_byte(pid_t pid, const char *fd, const void *data)
 	size_t size = 0;
 	FILE *file;
 
-	if (stat(path, &st) || st.st_dev != search->file->st_dev || st.st_ino != search->file->st_ino)
+	if (stat(path, &st) || st.st_dev != search->file->st_dev ||
+	    st.st_ino != search->file->st_ino)
 		return false;
 	file = fopen(info, "re");
 	while (file && !found && getline(&line, &size, file) >= 0)

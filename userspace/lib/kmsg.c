@@ -76,19 +76,23 @@ static void replace(char **old, const char *text)
 
 char *kmsg_sentence(int fd, unsigned int major, unsigned int minor)
 {
-	MEM_FREE char *table_prefix = mem_printf("device-mapper: table: %u:%u: qcow2: ", major, minor);
+	MEM_FREE char *table_prefix =
+		mem_printf("device-mapper: table: %u:%u: qcow2: ", major, minor);
 	MEM_FREE char *own_prefix = mem_printf("%u:%u: ", major, minor);
 	MEM_FREE char *record = mem_zalloc(RECORD_SIZE);
 	MEM_FREE char *detail = NULL, *sentence = NULL;
-	const char *text, *rest;
+	const char *text, *rest, *own;
 
 	if (fd < 0)
 		return NULL;
-	while ((text = next_text(fd, record))) {
-		if ((rest = behind(text, table_prefix)))
+	for (text = next_text(fd, record); text; text = next_text(fd, record)) {
+		rest = behind(text, table_prefix);
+		if (rest)
 			replace(&sentence, rest);
-		else if ((rest = behind(text, "device-mapper: qcow2: ")))
-			replace(&detail, behind(rest, own_prefix) ? behind(rest, own_prefix) : rest);
+		rest = behind(text, "device-mapper: qcow2: ");
+		own = rest ? behind(rest, own_prefix) : NULL;
+		if (rest)
+			replace(&detail, own ? own : rest);
 	}
 	close(fd);
 	if (sentence)

@@ -72,8 +72,8 @@ static int check_locks(const struct newfile *file)
 		return 0;
 	MEM_FREE char *holder = fstat(file->fd, &st) ? NULL : holder_of_byte(&st, byte);
 
-	return err_fail(ERR_LOCKED, file->path, "device is locked by another process (byte %d)%s%s", byte,
-			holder ? ": " : "", holder ? holder : "");
+	return err_fail(ERR_LOCKED, file->path, "device is locked by another process (byte %d)%s%s",
+			byte, holder ? ": " : "", holder ? holder : "");
 }
 
 /* libblkid does not know qcow2. */
@@ -92,7 +92,7 @@ static int check_signature(const struct newfile *file)
 		what = mem_strdup("qcow2 image");
 	if (!what)
 		return 0;
-	err_fail(ERR_POLICY, file->path, "the device holds a %s", what);
+	err_fail(ERR_POLICY, file->path, "the device holds something: %s", what);
 	err_hint("wipe the start of the device first if nobody needs that any more");
 	return ERR_POLICY;
 }
@@ -149,13 +149,15 @@ static int clear_device(struct newfile *file, u64 len)
 	int ret = 0;
 
 	if (len > file->end)
-		return err_fail(ERR_NO_SPACE, file->path, "the device has %llu bytes, %llu are needed",
+		return err_fail(ERR_NO_SPACE, file->path,
+				"the device has %llu bytes, %llu are needed",
 				(unsigned long long)file->end, (unsigned long long)len);
 	if (range[1] <= file->end && !ioctl(file->fd, BLKZEROOUT, range))
 		return 0;
 	zeros = mem_zalloc(ZERO_BYTES);
 	for (done = 0; !ret && done < len; done += ZERO_BYTES)
-		ret = newfile_write(file, done, zeros, len - done < ZERO_BYTES ? len - done : ZERO_BYTES);
+		ret = newfile_write(file, done, zeros,
+				    len - done < ZERO_BYTES ? len - done : ZERO_BYTES);
 	return ret;
 }
 
@@ -163,8 +165,10 @@ int newfile_clear(struct newfile *file, u64 len)
 {
 	if (file->is_block)
 		return clear_device(file, len);
-	return ftruncate(file->fd, len) ? err_errno_what(errno, file->path, "cannot make it %llu bytes long",
-						    (unsigned long long)len) : 0;
+	return ftruncate(file->fd, len) ?
+		       err_errno_what(errno, file->path, "cannot make it %llu bytes long",
+				      (unsigned long long)len) :
+		       0;
 }
 
 int newfile_sync(struct newfile *file)

@@ -132,8 +132,10 @@ static struct json_object *json_start(void)
 
 static void json_finish(struct json_object *object)
 {
-	fputs(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					     JSON_C_TO_STRING_NOSLASHESCAPE), stdout);
+	fputs(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY |
+							     JSON_C_TO_STRING_SPACED |
+							     JSON_C_TO_STRING_NOSLASHESCAPE),
+	      stdout);
 	fputc('\n', stdout);
 	json_object_put(object);
 }
@@ -189,7 +191,8 @@ static char *text_value(const struct out_field *field, const void *row, enum byt
 		string = *(const char *const *)at(row, field);
 		return string ? text_printable(string) : NULL;
 	case OUT_BYTES:
-		return number(row, field) == OUT_ABSENT ? NULL : text_size(number(row, field), style);
+		return number(row, field) == OUT_ABSENT ? NULL :
+							  text_size(number(row, field), style);
 	case OUT_COUNT:
 		return number(row, field) == OUT_ABSENT ? NULL :
 		       mem_printf("%llu", (unsigned long long)number(row, field));
@@ -225,28 +228,44 @@ static void finish_table(struct libscols_table *table)
 	scols_unref_table(table);
 }
 
+static void add_columns(struct libscols_table *table, const struct out_field *field)
+{
+	bool right;
+
+	for (; field->key; field++) {
+		right = field->type == OUT_BYTES || field->type == OUT_COUNT;
+		if (field->type == OUT_FIELDS)
+			add_columns(table, field->more);
+		else if (field->title)
+			check(scols_table_new_column(table, field->title, 0,
+						     right ? SCOLS_FL_RIGHT : 0));
+	}
+}
+
+static void add_cells(struct libscols_line *line, size_t *column, const struct out_field *field,
+		      const void *row, enum bytes_style style)
+{
+	for (; field->key; field++) {
+		if (field->type == OUT_FIELDS)
+			add_cells(line, column, field->more, at(row, field), style);
+		else if (field->title)
+			set_cell(line, (*column)++, text_value(field, row, style));
+	}
+}
+
 static void table_print(const struct out_rows *rows, enum bytes_style style)
 {
 	struct libscols_table *table = new_table();
-	const struct out_field *field;
+	const char *row = rows->rows;
 	struct libscols_line *line;
 	size_t i, column;
-	bool right;
 
-	for (field = rows->fields; field->key; field++) {
-		right = field->type == OUT_BYTES || field->type == OUT_COUNT;
-		if (field->title)
-			check(scols_table_new_column(table, field->title, 0, right ? SCOLS_FL_RIGHT : 0));
-	}
-	for (i = 0; i < rows->count; i++) {
+	add_columns(table, rows->fields);
+	for (i = 0; i < rows->count; i++, row += rows->size) {
 		line = scols_table_new_line(table, NULL);
 		check(line);
 		column = 0;
-		for (field = rows->fields; field->key; field++) {
-			if (field->title)
-				set_cell(line, column++, text_value(field, (const char *)rows->rows +
-								    i * rows->size, style));
-		}
+		add_cells(line, &column, rows->fields, row, style);
 	}
 	finish_table(table);
 }

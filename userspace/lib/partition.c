@@ -19,10 +19,12 @@ static char *map_name(const struct device *device, unsigned int number)
 }
 
 /* 0 or a negative errno; nothing is left after an error. */
-static int add_map(const struct device *device, const char *name, const struct probe_partition *partition)
+static int add_map(const struct device *device, const char *name,
+		   const struct probe_partition *partition)
 {
 	MEM_FREE char *uuid = mem_printf("part%u-%s", partition->number, device->dm.uuid);
-	MEM_FREE char *params = mem_printf("%s %llu", device->number, (unsigned long long)partition->start);
+	MEM_FREE char *params =
+		mem_printf("%s %llu", device->number, (unsigned long long)partition->start);
 	int ret;
 
 	ret = dm_create(name, uuid);

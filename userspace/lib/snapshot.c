@@ -71,8 +71,8 @@ static int decode(const struct image *image, struct raw_table *table, u32 nr, u6
 			if (more)
 				continue;
 		}
-		return err_fail(err_code(qcow2_verdict_errno(verdict)), image->path, "snapshot %u: %s", nr,
-				qcow2_verdict_text(verdict));
+		return err_fail(err_code(qcow2_verdict_errno(verdict)), image->path,
+				"snapshot %u: %s", nr, qcow2_verdict_text(verdict));
 	}
 }
 
@@ -82,7 +82,8 @@ static void convert(const struct image *image, const struct raw_table *table,
 	snapshot->id = mem_strndup(table->bytes + snap->id.offset, snap->id.length);
 	snapshot->tag = mem_strndup(table->bytes + snap->name.offset, snap->name.length);
 	snapshot->date = snap->date_sec;
-	snapshot->size = snap->disk_size == QCOW2_SNAPSHOT_NONE ? image->header.size : snap->disk_size;
+	snapshot->size = snap->disk_size == QCOW2_SNAPSHOT_NONE ? image->header.size :
+								  snap->disk_size;
 	snapshot->vmstate = snap->vm_state_size;
 }
 

@@ -86,7 +86,8 @@ static char *next_word(const char **line)
 		in++;
 	if (!*in)
 		return NULL;
-	word = out = mem_zalloc(strlen(in) + 1);
+	word = mem_zalloc(strlen(in) + 1);
+	out = word;
 	while (*in && !isspace((unsigned char)*in)) {
 		if (*in == '\\' && in[1])
 			in++;

@@ -13,8 +13,12 @@
 /* Length of the valid UTF-8 sequence at @s, or 0. */
 static size_t utf8_length(const unsigned char *s)
 {
-	static const struct { unsigned char mask, lead; u32 min; } forms[] = {
-		{ 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 },
+	static const struct { unsigned char mask, lead; u32 min;
+	} forms[] = {
+		{ 0x80, 0x00, 0 },
+		{ 0xe0, 0xc0, 0x80 },
+		{ 0xf0, 0xe0, 0x800 },
+		{ 0xf8, 0xf0, 0x10000 },
 	};
 	size_t len, i;
 	u32 code;
@@ -71,8 +75,7 @@ bool text_has_control(const char *text)
 
 static bool is_plain(const char *word)
 {
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "/._-+=:,@%";
+	static const char plain[] = TEXT_LETTERS TEXT_DIGITS "/._-+=:,@%";
 
 	return *word && !word[strspn(word, plain)];
 }
@@ -84,7 +87,8 @@ char *text_shell(const char *word)
 
 	if (is_plain(word))
 		return mem_strdup(word);
-	out = copy = mem_zalloc(4 * strlen(safe) + 4);
+	copy = mem_zalloc(4 * strlen(safe) + 4);
+	out = copy;
 	/* Only $'...' understands \x; there the backslash itself is quoted too. */
 	if (strcmp(safe, word)) {
 		const unsigned char *s = (const unsigned char *)word;

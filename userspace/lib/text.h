@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <linux/types.h>
 
+#define TEXT_LETTERS	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define TEXT_DIGITS	"0123456789"
+
 /* Valid UTF-8 without control characters; what is not becomes \xNN. */
 char *text_printable(const char *text);
 /* One word of a shell command, quoted where it has to be. */
