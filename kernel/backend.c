@@ -247,6 +247,7 @@ static int open_path(struct qcow2_backend *backend, const char *name,
 {
 	struct path path;
 	umode_t mode;
+	bool overlay;
 	int ret;
 
 	ret = kern_path(name, LOOKUP_FOLLOW, &path);
@@ -255,8 +256,14 @@ static int open_path(struct qcow2_backend *backend, const char *name,
 		return ret;
 	}
 	mode = d_backing_inode(path.dentry)->i_mode;
+	overlay = path.dentry->d_sb->s_magic == OVERLAYFS_SUPER_MAGIC;
 	path_put(&path);
 
+	/* To open it for writing would be to copy it up. */
+	if (S_ISREG(mode) && overlay && backend->writable) {
+		*error = "image on overlayfs cannot be written: give the path in the upper layer";
+		return -EOPNOTSUPP;
+	}
 	if (S_ISREG(mode))
 		return open_file(backend, name, error);
 	if (S_ISBLK(mode))
