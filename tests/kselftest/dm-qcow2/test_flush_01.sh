@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Allocating writes without a flush: few barriers, few metadata writes, counted below the image.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+truncate -s 120M disk.raw
+loop disk.raw
+create_on_device() { qemu-img create -q -f qcow2 "$LOOP" 100M; }
+create_on_device
+attach q "$LOOP" commit_ms 1000
+writes_below() { awk '{ print $5 }' "/sys/block/${LOOP#/dev/}/stat"; }
+before=$(writes_below)
+start=$EPOCHSECONDS
+python3 - <<'PY'
+import mmap, os, random
+fd = os.open("/dev/mapper/q", os.O_RDWR | os.O_DIRECT)
+buf = mmap.mmap(-1, 4096)
+clusters = list(range(1600))
+random.seed(1)
+random.shuffle(clusters)
+for n in clusters[:1000]:
+    os.pwrite(fd, buf, n * 65536)
+PY
+seconds=$((EPOCHSECONDS - start + 1))
+barriers=$(field q barriers)
+is q allocs 1000
+[ "$barriers" -le $((2 * seconds)) ] || fail "$barriers barriers in $seconds s"
+meta=$(($(writes_below) - before - 1000))
+say "$barriers barriers in $seconds s, $meta other writes below"
+[ "$meta" -lt $((20 + 4 * seconds)) ] || fail "$meta metadata writes"
+sync /dev/mapper/q
+is q staged 0
+detach q
+clean "$LOOP"
+ok "1000 allocations"

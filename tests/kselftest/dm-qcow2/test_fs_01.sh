@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# ext4 and xfs on the device with a file tree; ext4 on qcow2 on ext4 on qcow2.
+# timeout=200
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+tree() { mkdir -p "$1" && cp -a /usr/include/linux "$1/" && diff -r /usr/include/linux "$1/linux"; }
+modprobe xfs
+for fs in ext4 xfs; do
+	create a.qcow2 400M
+	attach q a.qcow2
+	"mkfs.$fs" -q /dev/mapper/q
+	mkdir -p /mnt/guest
+	mount -o discard /dev/mapper/q /mnt/guest
+	MOUNTS+=(/mnt/guest)
+	want "$fs: a file differs" tree /mnt/guest/t
+	dmsetup suspend q
+	dmsetup resume q
+	rm -rf /mnt/guest/t/linux/usb
+	fstrim /mnt/guest
+	umount /mnt/guest
+	if [ $fs = ext4 ]; then
+		want "fsck" e2fsck -fn /dev/mapper/q
+	else
+		want "xfs_repair" xfs_repair -n /dev/mapper/q
+	fi
+	detach q
+	clean a.qcow2
+	ok "$fs"
+	rm a.qcow2
+done
+create outer.qcow2 150M
+attach q1 outer.qcow2
+mkfs.ext4 -q /dev/mapper/q1
+mkdir -p /mnt/outer /mnt/inner
+mount /dev/mapper/q1 /mnt/outer
+MOUNTS+=(/mnt/outer)
+create /mnt/outer/inner.qcow2 100M
+attach q2 /mnt/outer/inner.qcow2
+mkfs.ext4 -q /dev/mapper/q2
+mount /dev/mapper/q2 /mnt/inner
+MOUNTS+=(/mnt/inner)
+want "nested: a file differs" tree /mnt/inner/t
+umount /mnt/inner
+want "nested: fsck" e2fsck -fn /dev/mapper/q2
+detach q2
+clean /mnt/outer/inner.qcow2
+umount /mnt/outer
+want "outer: fsck" e2fsck -fn /dev/mapper/q1
+detach q1
+clean outer.qcow2
+ok "ext4 on qcow2 on ext4 on qcow2"

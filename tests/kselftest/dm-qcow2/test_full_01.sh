@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# A full device: writes wait, and go on after space was made; error and full_timeout; suspend never hangs.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+truncate -s 8M disk.raw
+loop disk.raw
+qemu-img create -q -f qcow2 "$LOOP" 32M
+fill() { dd if=/dev/zero of=/dev/mapper/q bs=64k count=256 oflag=direct status=none; }
+attach q "$LOOP" when_full error
+fill 2>/dev/null && fail "a full device took everything"
+is q space full
+is q mode rw
+detach q
+clean "$LOOP"
+ok "when_full error"
+attach q "$LOOP" when_full queue
+dd if=/dev/urandom of=data bs=64k count=200 status=none
+dd if=data of=/dev/mapper/q bs=64k oflag=direct status=none &
+writer=$!
+soon q space full
+soon q parked 1
+truncate -s 64M disk.raw
+losetup -c "$LOOP"
+dmsetup message q 0 retry
+wait $writer || fail "the parked writer got an error"
+soon q space ok
+is q parked 0
+want "content" cmp -n $((200 << 16)) data /dev/mapper/q
+detach q
+clean "$LOOP"
+ok "when_full queue goes on after retry"
+truncate -s 8M disk2.raw
+loop disk2.raw
+qemu-img create -q -f qcow2 "$LOOP" 32M
+attach q "$LOOP" full_timeout 2
+fill 2>/dev/null && fail "a full device took everything"
+is q space full
+ok "full_timeout"
+detach q
+attach q "$LOOP"
+fill 2>/dev/null &
+writer=$!
+soon q parked 1
+timeout 20 dmsetup suspend --nolockfs q || fail "suspend hangs on a parked write"
+is q parked 0
+dmsetup resume q
+wait $writer && fail "the parked writer got no error"
+detach q
+clean "$LOOP"
+ok "suspend with a parked write"
+qemu-img create -q -f qcow2 "$LOOP" 32M
+attach q "$LOOP" low_water $(((6 << 20) / 512))
+is q space ok
+dd if=/dev/zero of=/dev/mapper/q bs=64k count=64 oflag=direct status=none
+soon q space low
+dmsetup suspend q
+dmsetup resume q
+soon q space low
+detach q
+ok "low_water, again after a resume"
