@@ -2,12 +2,10 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 # shellcheck shell=bash
 #
-# KTAP output, and the questions that every case asks: did it work, was it refused rightly.
+# KTAP output, and the two questions that every case asks: did it work, was it refused rightly.
 
 KTAP_N=0
-KTAP_MARK="qcow2-test $$ ${0##*/}"
 echo "KTAP version 1"
-echo "$KTAP_MARK" >/dev/kmsg
 
 say() { echo "# $*"; }
 
@@ -23,8 +21,8 @@ fail() {
 }
 
 skip() {
+	echo "ok $((KTAP_N + 1)) # SKIP $*"
 	KTAP_N=$((KTAP_N + 1))
-	echo "ok $KTAP_N # SKIP $*"
 	exit 4
 }
 
@@ -35,37 +33,20 @@ want() {
 	"$@" || fail "$text"
 }
 
-# mark: what the kernel says from here on is what log prints.
-mark() {
-	LOG_MARK="qcow2-mark $RANDOM-$RANDOM"
-	echo "$LOG_MARK" >/dev/kmsg
-}
-
-log() { dmesg | sed "1,/$LOG_MARK/d"; }
-
-# logged SENTENCE: the kernel has said it since the mark (an extended regular expression).
-logged() {
-	local said
-	said=$(log)
-	grep -qE "qcow2: .*$1" <<<"$said" || fail "no sentence '$1' in: $said"
-}
-
-# refused ERRNO-TEXT SENTENCE COMMAND...: it must fail with this errno, and the kernel must say SENTENCE.
+# refused ERRNO-NAME SENTENCE COMMAND...: the load must fail with this errno, and the kernel must say
+# SENTENCE (a regular expression).
 refused() {
-	local errno=$1 sentence=$2 out
+	local errno=$1 sentence=$2 out mark=refused-$RANDOM-$RANDOM
 	shift 2
-	mark
+	echo "$mark" >/dev/kmsg
 	if out=$("$@" 2>&1); then
 		fail "not refused: $*"
 	fi
-	[[ $out == *"$errno"* ]] || fail "errno is not '$errno': $out"
-	logged "$sentence"
+	grep -qF "$errno" <<<"$out" || fail "errno is not '$errno': $out"
+	dmesg | sed "1,/$mark/d" | grep -qE "qcow2: .*$sentence" ||
+		fail "no sentence '$sentence' in: $(dmesg | sed "1,/$mark/d")"
 }
 
-need_module() { modprobe "$@" 2>/dev/null || skip "this kernel has no module $1"; }
-
-# splat: what no test may cause, said since the test began.
-splat() {
-	dmesg | sed "1,/$KTAP_MARK/d" |
-		grep -E 'WARNING: |\bBUG\b|Oops|KASAN|UBSAN|refcount_t: |blocked for more|circular locking|list_(add|del)|Objects remaining'
+need_module() {
+	modprobe "$@" 2>/dev/null || skip "this kernel has no module $1"
 }

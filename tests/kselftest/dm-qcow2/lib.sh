@@ -2,8 +2,8 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 # shellcheck shell=bash
 #
-# What all cases share: a scratch filesystem and disks in memory, devices made by table lines typed
-# as a user would, and the way back from all that.
+# What all cases share: KTAP output, a scratch filesystem on a RAM disk, devices made by table lines
+# typed as a user would, qemu-img as the oracle.
 #
 # A case is a list of steps; the first that fails ends it. `ok NAME` reports what was reached.
 
@@ -11,142 +11,158 @@ set -euo pipefail
 export DM_DISABLE_UDEV=1 LC_ALL=C
 
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-PATH=$HERE:$(readlink -f "$HERE/../../..")/build/interop:$PATH
+TREE=$(readlink -f "$HERE/../../..")
+MODEL=$TREE/build/interop/blkmodel
 DIR=/mnt/qcow2
-NULLB=/sys/kernel/config/nullb
 DEVICES=()
 LOOPS=()
 MOUNTS=()
-DISKS=()
 
+# shellcheck source=tests/kselftest/dm-qcow2/ktap.sh
 . "$HERE/ktap.sh"
-. "$HERE/oracle.sh"
-
-[ "$EUID" = 0 ] || skip "needs root"
 
 load_target() {
-	[ -d /sys/module/dm_mod ] || modprobe dm-mod
-	[ -d /sys/module/dm_qcow2 ] && return
-	if [ -n "${QCOW2_KO:-}" ]; then
-		insmod "$QCOW2_KO" || fail "$QCOW2_KO does not load"
-	else
-		modprobe dm-qcow2 || fail "there is no module dm-qcow2"
-	fi
+	modprobe dm-mod
+	grep -q '^dm_qcow2 ' /proc/modules || insmod "${QCOW2_KO:?the module is not built}"
 }
 
-unload_target() {
-	local at
-	for ((at = 0; at < 50; at++)); do
-		[ -d /sys/module/dm_qcow2 ] || return 0
-		rmmod dm_qcow2 2>/dev/null || sleep 0.1
-	done
-	return 1
-}
-
-# Everything that the test made, last first; what hangs is forced out.
-put_away() {
-	local at name
+cleanup() {
+	local rc=$? at
 	cd /
-	for at in $(jobs -p); do kill "$at" 2>/dev/null || true; done
 	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
 		umount "${MOUNTS[at]}" 2>/dev/null || true
 	done
 	for ((at = ${#DEVICES[@]} - 1; at >= 0; at--)); do
-		name=${DEVICES[at]}
-		[ -e "/dev/mapper/$name" ] || dmsetup info "$name" >/dev/null 2>&1 || continue
-		dmsetup remove --retry "$name" 2>/dev/null ||
-			dmsetup remove --force --retry "$name" 2>/dev/null || true
+		if dmsetup info "${DEVICES[at]}" >/dev/null 2>&1; then
+			dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
+		fi
+	done
+	for ((at = ${#LOOPS[@]} - 1; at >= 0; at--)); do
+		losetup -d "${LOOPS[at]}" 2>/dev/null || true
 	done
 	mountpoint -q "$DIR" && umount "$DIR"
-	for at in "${LOOPS[@]}"; do losetup -d "$at" 2>/dev/null || true; done
-	for at in "${DISKS[@]}"; do rmdir "$at" 2>/dev/null || true; done
-	return 0
-}
-
-cleanup() {
-	local rc=$? bad
-	trap '' EXIT
-	set +e
-	put_away
-	if ! unload_target; then
-		echo "not ok $((++KTAP_N)) the module does not unload"
-		rc=1
-	fi
-	if bad=$(splat); then
-		echo "not ok $((++KTAP_N)) kernel log: ${bad%%$'\n'*}"
-		rc=1
-	fi
 	[ "$rc" = 0 ] || [ "$rc" = 4 ] || echo "# exit $rc"
 	echo "1..$KTAP_N"
+	grep -q '^dm_qcow2 ' /proc/modules && { rmmod dm_qcow2 || { echo "# the module does not unload"; rc=1; }; }
 	exit "$rc"
 }
 trap cleanup EXIT
-trap 'echo "# failed: line $LINENO: $BASH_COMMAND"' ERR
 
-# disk MIB [ATTRIBUTE=VALUE]...: sets DISK to a new disk in memory, and DISK_CONFIG to its attributes.
-# It has a queue and a volatile cache, so that flushes can be seen below; all zeros at first.
-disk() {
-	local attribute
-	if [ ! -d "$NULLB" ]; then
-		need_module null_blk nr_devices=0
-	fi
-	DISK_CONFIG=$NULLB/qt${#DISKS[@]}
-	mkdir "$DISK_CONFIG" || fail "no null_blk disk"
-	DISKS+=("$DISK_CONFIG")
-	for attribute in memory_backed=1 "size=$1" cache_size=1 discard=1 "${@:2}"; do
-		[ -e "$DISK_CONFIG/${attribute%%=*}" ] || skip "null_blk has no ${attribute%%=*}"
-		echo "${attribute#*=}" >"$DISK_CONFIG/${attribute%%=*}" ||
-			fail "null_blk does not take $attribute"
-	done
-	echo 1 >"$DISK_CONFIG/power" || fail "null_blk: no power: $*"
-	DISK=/dev/qt$((${#DISKS[@]} - 1))
-	[ -b "$DISK" ] || DISK=/dev/nullb$(<"$DISK_CONFIG/index")
-	[ -b "$DISK" ] || fail "null_blk made no node"
-}
-
-# scratch FS [MIB]: a filesystem at $DIR on a new disk, and be there.
+# scratch [FS [MIB]]: a filesystem at $DIR, and be there.
 scratch() {
-	local fs=$1 mib=${2:-400} force=-f
+	local fs=${1:-ext4} mib=${2:-400}
 	load_target
 	mkdir -p "$DIR"
 	if [ "$fs" = tmpfs ]; then
 		mount -t tmpfs -o "size=${mib}m" tmpfs "$DIR"
 	else
-		[ "$fs" != ext4 ] || force=-F
-		grep -qw "$fs" /proc/filesystems || need_module "$fs"
-		disk "$mib"
-		"mkfs.$fs" -q "$force" "$DISK" || fail "mkfs.$fs"
-		mount "$DISK" "$DIR"
+		modprobe "$fs"
+		ramdisk 0 "$mib"
+		"mkfs.$fs" -q "$([ "$fs" = ext4 ] && echo -F || echo -f)" /dev/ram0
+		mount "/dev/ram0" "$DIR"
 	fi
 	cd "$DIR"
 }
 
-# loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
-loop() {
-	[ -d /sys/module/loop ] || modprobe loop
-	LOOP=$(losetup -f --show "$1")
-	LOOPS+=("$LOOP")
-	losetup --direct-io=on "$LOOP" 2>/dev/null || true
+# ramdisk N MIB: /dev/ramN, empty. All share one size, that of the first call after a boot.
+ramdisk() {
+	if ! grep -q '^brd ' /proc/modules; then
+		modprobe brd rd_nr=4 rd_size=$((600 * 1024))
+	fi
+	blockdev --flushbufs "/dev/ram$1"
+	wipefs -qa "/dev/ram$1"
+	[ "$2" -le 600 ] || fail "a RAM disk has 600 MiB"
 }
 
+# loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
+loop() {
+	modprobe loop
+	LOOP=$(losetup -f --show "$1")
+	losetup --direct-io=on "$LOOP" 2>/dev/null || true
+	LOOPS+=("$LOOP")
+}
+
+create() { qemu-img create -q -f qcow2 "$@"; }
+
+sectors() { echo $(($(qemu-img info -U --output=json "$1" | sed -n 's/^ *"virtual-size": \([0-9]*\).*/\1/p' | head -n 1) / 512)); }
+
 # quoted PATH: as a table line wants it.
+# shellcheck disable=SC2001
 quoted() { sed 's/[\\[:blank:]]/\\&/g' <<<"$1"; }
 
-# table IMAGE [-b FORMAT:PATH]... [OPTION-WORD]...: prints the table line; SECTORS sets the length.
+# table IMAGE [-b FORMAT:PATH]... [OPTION-WORD]...: prints the table line.
 table() {
-	local image=$1 layers=1 line words
-	shift
-	[ "${image:0:1}" = / ] || image=$PWD/$image
+	local image layers=1 line words
+	image=$(readlink -f "$1")
 	line="qcow2 $(quoted "$image")"
+	shift
 	while [ "${1:-}" = -b ]; do
-		image=${2#*:}
-		[ "${image:0:1}" = / ] || image=$PWD/$image
-		line+=" ${2%%:*} $(quoted "$image")"
+		line+=" ${2%%:*} $(quoted "$(readlink -f "${2#*:}")")"
 		layers=$((layers + 1))
 		shift 2
 	done
-	words=
-	[ $# = 0 ] || words=" $# $*"
-	[ "${1:-}" = -b ] || image=${line}
-	echo "0 ${SECTORS:-$(sectors "$TABLE_IMAGE")} qcow2 $layers $line$words"
+	words=$#
+	echo "0 ${SECTORS:-$(sectors "$image")} qcow2 $layers $line$([ "$words" = 0 ] || echo " $words $*")"
+}
+
+# attach NAME IMAGE [as table]; attach_ro the same, read-only.
+attach() {
+	local name=$1
+	shift
+	table "$@" | dmsetup create "$name"
+	DEVICES+=("$name")
+}
+
+attach_ro() {
+	local name=$1
+	shift
+	table "$@" | dmsetup create --readonly "$name"
+	DEVICES+=("$name")
+}
+
+detach() { dmsetup remove --retry "$1"; }
+
+# field NAME KEY: of the status; mode and space are keys too.
+field() {
+	dmsetup status "$1" | awk -v key="$2" '
+		key == "mode" { print $5 } key == "space" { print $6 }
+		{ for (i = 7; i <= NF; i++) if (index($i, key "=") == 1) print substr($i, length(key) + 2) }'
+}
+
+# is NAME KEY VALUE
+is() {
+	local found
+	found=$(field "$1" "$2")
+	[ "$found" = "$3" ] || fail "$1: $2 is '$found', not '$3': $(dmsetup status "$1")"
+}
+
+# soon NAME KEY VALUE: within ten seconds.
+soon() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		[ "$(field "$1" "$2")" != "$3" ] || return 0
+		sleep 0.1
+	done
+	is "$@"
+}
+
+# clean IMAGE [-U]: qemu-img finds neither errors nor leaks; -U looks at an image that is in use.
+clean() {
+	local out
+	out=$(qemu-img check ${2:+"$2"} "$1" 2>&1) || fail "qemu-img check $1: $out"
+}
+
+# same IMAGE RAW: equal content by qemu-img.
+same() {
+	local out
+	out=$(qemu-img compare -f qcow2 -F raw "$1" "$2" 2>&1) || fail "$1 and $2: $out"
+}
+
+# exercise NAME MODEL-FILE SEED OPERATIONS [blkmodel options]: random I/O on the device and the model.
+exercise() {
+	local name=$1 model=$2 seed=$3 operations=$4
+	shift 4
+	[ -x "$MODEL" ] || fail "$MODEL is not built"
+	"$MODEL" "$@" -s "$seed" -n "$operations" "/dev/mapper/$name" "$model" ||
+		fail "$name and its model differ"
 }
