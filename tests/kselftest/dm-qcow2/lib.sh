@@ -109,14 +109,14 @@ table() {
 attach() {
 	local name=$1
 	shift
-	table "$@" | dmsetup create "$name"
+	table "$@" | dmsetup create "$name" || return
 	DEVICES+=("$name")
 }
 
 attach_ro() {
 	local name=$1
 	shift
-	table "$@" | dmsetup create --readonly "$name"
+	table "$@" | dmsetup create --readonly "$name" || return
 	DEVICES+=("$name")
 }
 

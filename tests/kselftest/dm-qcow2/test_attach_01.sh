@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Attach and detach 200 times: no memory stays behind.
+# Attach and detach many times: no memory stays behind.
+# timeout=240
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,12 +17,13 @@ cycle() {
 	dd if=/dev/zero of=/dev/mapper/q bs=64k count=4 seek="$1" oflag=direct status=none
 	detach q
 }
-for n in $(seq 1 20); do cycle $((n % 50)); done
+for n in $(seq 1 10); do cycle $((n % 50)); done
 sync
 echo 3 >/proc/sys/vm/drop_caches
 sleep 1
 before=$(used)
-for n in $(seq 1 200); do cycle $((n % 50)); done
+cycles=$([ -n "${QCOW2_FULL:-}" ] && echo 200 || echo 40)
+for n in $(seq 1 "$cycles"); do cycle $((n % 50)); done
 sync
 echo 3 >/proc/sys/vm/drop_caches
 sleep 1
@@ -29,4 +31,4 @@ grown=$(($(used) - before))
 say "slab and percpu memory grew by $grown KiB"
 [ $grown -lt 2048 ] || fail "memory grew by $grown KiB"
 clean a.qcow2
-ok "200 cycles"
+ok "$cycles cycles"

@@ -26,8 +26,8 @@ random.shuffle(clusters)
 for n in clusters[:1000]:
     os.pwrite(fd, buf, n * 65536)
 PY
-seconds=$((EPOCHSECONDS - start + 1))
 barriers=$(field q barriers)
+seconds=$((EPOCHSECONDS - start + 1))
 is q allocs 1000
 [ "$barriers" -le $((2 * seconds)) ] || fail "$barriers barriers in $seconds s"
 meta=$(($(writes_below) - before - 1000))
