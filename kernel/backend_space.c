@@ -67,7 +67,7 @@ static int extend_file(struct qcow2_backend *backend, u64 end)
 {
 	u64 limit = file_inode(backend->file)->i_sb->s_maxbytes;
 	u64 size = qcow2_backend_size(backend);
-	u64 step, target;
+	u64 old = size, step, target;
 	int ret = 0;
 
 	if (end > limit)
@@ -89,7 +89,10 @@ static int extend_file(struct qcow2_backend *backend, u64 end)
 	size = qcow2_backend_size(backend);
 	if (size >= end)
 		return 0;
-	return qcow2_backend_error(grow_file(backend, size, end));
+	ret = grow_file(backend, size, end);
+	if (ret && qcow2_backend_size(backend) > old)
+		vfs_truncate(&backend->file->f_path, old);
+	return qcow2_backend_error(ret);
 }
 
 int qcow2_backend_extend(struct qcow2_backend *backend, u64 end)

@@ -7,19 +7,19 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"
 
+export SECTORS=16384
 scratch ext4
-create a.qcow2 8M
 truncate -s 32M disk.raw
 loop disk.raw
-qemu-img convert -n -O qcow2 a.qcow2 "$LOOP" 2>/dev/null || qemu-img create -q -f qcow2 "$LOOP" 8M
-SECTORS=16384
+create "$LOOP" 8M
 node=$DIR/node
 read -r major minor < <(stat -c '%Hr %Lr' "$LOOP")
 mknod node b "$major" "$minor"
 
 attach q "$LOOP"
-holds "$LOOP" "$RW 300"
-qemu-io -c 'write 0 4k' -f qcow2 "$LOOP" 2>&1 | grep -qF 'Failed to get "write" lock' || fail "QEMU writes"
+locked "$LOOP" "$RW 300"
+out=$(qemu-io -c 'write 0 4k' -f qcow2 "$LOOP" 2>&1) && fail "QEMU writes"
+[[ $out == *'Failed to get "write" lock'* ]] || fail "qemu-io: $out"
 ok "QEMU is kept out"
 for path in "$LOOP" "$node" "$major:$minor"; do
 	refused "Device or resource busy" "in use by device q" \
@@ -29,11 +29,11 @@ done
 
 # A reload by another node locks that one, where a tool looks.
 echo "0 $SECTORS qcow2 1 qcow2 $node" | dmsetup load q
-holds "$LOOP" "$RW 300"
-holds node "$RW 300"
+locked "$LOOP" "$RW 300"
+locked node "$RW 300"
 dmsetup resume q
-holds "$LOOP" ""
-holds node "$RW 300"
+locked "$LOOP" ""
+locked node "$RW 300"
 [ "$(dmsetup table q)" = "0 $SECTORS qcow2 1 qcow2 $node" ] || fail "printed: $(dmsetup table q)"
 dmsetup suspend q
 hold node w300
@@ -45,7 +45,7 @@ ok "reloaded by another node"
 # By number there is no node: only the kernel knows.
 echo "0 $SECTORS qcow2 1 qcow2 $major:$minor" | dmsetup load q
 dmsetup resume q
-holds node ""
+locked node ""
 refused "Device or resource busy" "in use by device q" \
 	dmsetup create bad --table "0 $SECTORS qcow2 1 qcow2 $LOOP"
 detach q
