@@ -6,6 +6,7 @@
 
 set -eu
 cd "$(dirname "$0")/../.."
+# shellcheck disable=SC2016
 names=$(grep -oE '``[a-z_0-9]+``' Documentation/tour.rst | tr -d '`' | sort -u)
 [ "$(wc -w <<<"$names")" -ge 15 ] || { echo "the tour names almost nothing"; exit 1; }
 for name in $names; do

@@ -7,6 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
+OFDLOCK=$TREE/build/interop/ofdlock
 # shellcheck disable=SC2034
 RW="100 101 103 201 203"
 # shellcheck disable=SC2034
@@ -21,7 +22,7 @@ bytes() {
 	read -r major minor inode < <(stat -L -c '%Hd %Ld %i' "$1")
 	printf -v inode '%02x:%02x:%d' "$major" "$minor" "$inode"
 	while read -r _ kind _ _ _ at from to; do
-		[[ $kind = OFDLCK && $at = "$inode" ]] || continue
+		[ "$kind" = OFDLCK ] && [ "$at" = "$inode" ] || continue
 		for ((; from <= to; from++)); do
 			locked[from]=$from
 		done
@@ -29,8 +30,8 @@ bytes() {
 	BYTES="${locked[*]}"
 }
 
-# locked FILE BYTES: exactly these are locked.
-locked() {
+# holds FILE BYTES: exactly these are locked.
+holds() {
 	bytes "$1"
 	[ "$BYTES" = "$2" ] || fail "$1: locked are '$BYTES', not '$2'"
 }
@@ -38,7 +39,7 @@ locked() {
 # hold FILE {r|w}BYTE...: another process locks these, until let_go.
 hold() {
 	local name=
-	ofdlock "$@" -- sleep 300 &
+	"$OFDLOCK" "$@" -- sleep 300 &
 	HOLDER=$!
 	while [ "$name" != sleep ]; do
 		read -r name <"/proc/$HOLDER/comm" || fail "no lock: $*"
@@ -53,7 +54,7 @@ let_go() {
 # inactive NAME: a device without a table, for those that shall not be resumed.
 inactive() {
 	dmsetup create "$1" --notable
-	made "$1"
+	DEVICES+=("$1")
 }
 
 # number NAME: its major:minor.

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"
 
-export SECTORS=16384
+SECTORS=16384
 scratch ext4
 create a.qcow2 8M
 create -b a.qcow2 -F qcow2 over.qcow2
@@ -30,7 +30,7 @@ qemu() {
 # written STATE BYTES COMMANDS...: nobody else reads or writes.
 written() {
 	local command text=$1
-	locked a.qcow2 "$2"
+	holds a.qcow2 "$2"
 	shift 2
 	for command in "$@"; do
 		case $command in
@@ -45,7 +45,7 @@ written() {
 # read_only STATE BYTES COMMANDS...: others may read.
 read_only() {
 	local command text=$1
-	locked a.qcow2 "$2"
+	holds a.qcow2 "$2"
 	shift 2
 	for command in "$@"; do
 		case $command in
@@ -67,7 +67,7 @@ dmsetup suspend q
 written "suspended" "$RW" "${readers[0]}" "${writers[0]}"
 dmsetup resume q
 detach q
-locked a.qcow2 ""
+holds a.qcow2 ""
 
 attach_ro q a.qcow2
 read_only "active read-only" "$RO 300" "${readers[0]}" "${writers[@]}"
@@ -77,10 +77,10 @@ detach q
 
 attach q over.qcow2 -b qcow2:a.qcow2
 read_only "a lower layer" "$RO 300" "${readers[@]}" "${writers[0]}" "qemu-img commit -q -b a.qcow2 over.qcow2 #"
-locked over.qcow2 "$RW 300"
+holds over.qcow2 "$RW 300"
 detach q
 
-locked a.qcow2 ""
+holds a.qcow2 ""
 qemu ok "qemu-io -c 'write 64k 4k'"
 qemu ok "qemu-img resize -q --shrink" 4M
 clean a.qcow2

@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"
 
-export SECTORS=16384
+SECTORS=16384
 scratch ext4
 create a.qcow2 8M
 
@@ -19,7 +19,7 @@ foreign() {
 	# shellcheck disable=SC2086
 	refused "Device or resource busy" "locked by another process \(byte $3\)" \
 		dmsetup create $option bad --table "$(table a.qcow2)"
-	locked a.qcow2 "$3"
+	holds a.qcow2 "$3"
 	let_go
 	ok "$1 keeps $2 out"
 }
@@ -57,7 +57,7 @@ qemu() {
 qemu
 refused "Device or resource busy" "byte 201" attach bad a.qcow2
 refused "Device or resource busy" "byte 101" attach_ro bad a.qcow2
-want "a device was left behind" gone bad
+dmsetup info bad >/dev/null 2>&1 && fail "a device was left behind"
 ok "QEMU writes the image"
 kill -9 $HOLDER
 wait $HOLDER 2>/dev/null || true
@@ -67,7 +67,7 @@ ok "QEMU was killed"
 qemu -r
 refused "Device or resource busy" "byte 201" attach bad a.qcow2
 attach_ro q a.qcow2
-locked a.qcow2 "$RO 300"
+holds a.qcow2 "$RO 300"
 kill $HOLDER
 wait $HOLDER 2>/dev/null || true
 detach q

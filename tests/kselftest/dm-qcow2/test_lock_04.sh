@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"
 
-export SECTORS=16384
+SECTORS=16384
 scratch ext4
 need_module overlay
 mkdir low up work merged
@@ -31,11 +31,11 @@ detach q
 ok "no reading of what is written below"
 
 attach_ro q merged/a.qcow2
-locked merged/a.qcow2 "$RO 300"
-locked low/a.qcow2 "$RO 300"
+holds merged/a.qcow2 "$RO 300"
+holds low/a.qcow2 "$RO 300"
 refused "Device or resource busy" "in use by device q" attach bad low/a.qcow2
-ofdlock low/a.qcow2 w101 2>/dev/null || fail "byte 101 is not ours"
-ofdlock low/a.qcow2 w201 2>/dev/null && fail "the lower file is not locked"
+"$OFDLOCK" low/a.qcow2 w101 2>/dev/null || fail "byte 101 is not ours"
+"$OFDLOCK" low/a.qcow2 w201 2>/dev/null && fail "the lower file is not locked"
 attach_ro r low/a.qcow2
 detach r
 ok "both inodes are locked"
@@ -47,9 +47,9 @@ dmsetup suspend q
 refused "Stale file handle" "copied up" dmsetup resume q
 is q claim reserved
 dmsetup remove --force q
-locked low/a.qcow2 ""
+holds low/a.qcow2 ""
 attach_ro q merged/a.qcow2
-locked up/a.qcow2 "$RO 300"
+holds up/a.qcow2 "$RO 300"
 detach q
 ok "copied up: no resume, but a new device"
 
