@@ -442,9 +442,9 @@ void qcow2_snapshot_encode(const struct qcow2_snapshot *snap,
 /* ------------------------------------------------------------------------
  * Persistent bitmaps
  */
-#define QCOW2_BITMAP_IN_USE		(BIT(0))	/* not stored since it was opened */
-#define QCOW2_BITMAP_AUTO		(BIT(1))	/* records without being asked */
-#define QCOW2_BITMAP_EXTRA_COMPATIBLE	(BIT(2))
+#define QCOW2_BITMAP_IN_USE		0x1U	/* not stored since it was opened */
+#define QCOW2_BITMAP_AUTO		0x2U	/* records without being asked */
+#define QCOW2_BITMAP_EXTRA_COMPATIBLE	0x4U
 #define QCOW2_BITMAP_TYPE_DIRTY		1
 #define QCOW2_MIN_BITMAP_GRANULARITY	9
 #define QCOW2_MAX_BITMAP_GRANULARITY	31

@@ -22,7 +22,7 @@ bytes() {
 	read -r major minor inode < <(stat -L -c '%Hd %Ld %i' "$1")
 	printf -v inode '%02x:%02x:%d' "$major" "$minor" "$inode"
 	while read -r _ kind _ _ _ at from to; do
-		[ "$kind" = OFDLCK ] && [ "$at" = "$inode" ] || continue
+		[ "$kind:$at" = "OFDLCK:$inode" ] || continue
 		for ((; from <= to; from++)); do
 			locked[from]=$from
 		done
