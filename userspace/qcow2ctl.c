@@ -4,6 +4,7 @@
  * qcow2ctl: attach QCOW2 images as block devices and look after them.
  */
 #include <fcntl.h>
+#include <locale.h>
 #include <string.h>
 #include <unistd.h>
 #include "cmd/cmd.h"
@@ -31,6 +32,7 @@ int main(int argc, char **argv)
 
 	if (!has_standard_files())
 		return ERR_FAILED;
+	setlocale(LC_CTYPE, "");
 	if (!name)
 		return err_usage("no command given");
 	if (!strcmp(name, "--help"))

@@ -83,7 +83,7 @@ static int parse_number(const struct cli_option *option, const char *text, u64 *
 static bool is_choice(const char *choices, const char *text)
 {
 	size_t len = strlen(text);
-	const char *word = choices;
+	const char *word = strchr(text, '|') ? NULL : choices;
 
 	while (word) {
 		if (!strncmp(word, text, len) && (word[len] == '|' || !word[len]))

@@ -103,7 +103,8 @@ static void put_bytes(struct header_buffer *b, const void *data, u32 len)
 		b->full = true;
 		return;
 	}
-	memcpy(b->cluster + b->pos, data, len);
+	if (len)
+		memcpy(b->cluster + b->pos, data, len);
 	b->pos += len;
 }
 

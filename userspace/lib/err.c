@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "err.h"
 
@@ -22,21 +23,32 @@ void err_command(const char *name, const char *action)
 }
 
 /*
- * A subject is a name from the command line, or a path: whatever would move
- * the cursor or start an escape sequence is shown as a question mark.
+ * Names come from command lines, images and other processes: whatever would
+ * move the cursor or start an escape sequence is shown as a question mark.
  */
-static void print_subject(const char *subject)
+static void print_safely(const char *text)
 {
-	for (; *subject; subject++)
-		fputc((unsigned char)*subject < ' ' || *subject == 0x7f ? '?' : *subject, stderr);
-	fputs(": ", stderr);
+	for (; *text; text++)
+		fputc((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text, stderr);
+}
+
+static void print_formatted(const char *format, va_list args)
+{
+	char *text;
+
+	if (vasprintf(&text, format, args) < 0)
+		return;
+	print_safely(text);
+	free(text);
 }
 
 static void print_start(const char *subject)
 {
 	fputs("qcow2ctl: ", stderr);
-	if (subject)
-		print_subject(subject);
+	if (!subject)
+		return;
+	print_safely(subject);
+	fputs(": ", stderr);
 }
 
 static void print_error(const char *subject, const char *format, va_list args)
@@ -44,7 +56,7 @@ static void print_error(const char *subject, const char *format, va_list args)
 	print_start(subject);
 	if (command_action)
 		fprintf(stderr, "cannot %s: ", command_action);
-	vfprintf(stderr, format, args);
+	print_formatted(format, args);
 }
 
 int err_fail(int code, const char *subject, const char *format, ...)
@@ -80,7 +92,7 @@ int err_usage(const char *format, ...)
 
 	print_start(command_name);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	print_formatted(format, args);
 	va_end(args);
 	fputc('\n', stderr);
 	if (command_name)
@@ -98,7 +110,7 @@ void err_hint(const char *format, ...)
 		return;
 	fputs("hint: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	print_formatted(format, args);
 	va_end(args);
 	fputc('\n', stderr);
 }
@@ -112,7 +124,7 @@ void err_warn(const char *subject, const char *format, ...)
 	print_start(subject);
 	fputs("warning: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	print_formatted(format, args);
 	va_end(args);
 	fputc('\n', stderr);
 }
@@ -125,7 +137,7 @@ void err_debug(const char *format, ...)
 		return;
 	fputs("debug: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	print_formatted(format, args);
 	va_end(args);
 	fputc('\n', stderr);
 }

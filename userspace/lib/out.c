@@ -189,7 +189,7 @@ static char *text_value(const struct out_field *field, const void *row, enum byt
 	switch (field->type) {
 	case OUT_STRING:
 		string = *(const char *const *)at(row, field);
-		return string ? text_printable(string) : NULL;
+		return string ? mem_strdup(string) : NULL; /* libsmartcols makes it printable */
 	case OUT_BYTES:
 		return number(row, field) == OUT_ABSENT ? NULL :
 							  text_size(number(row, field), style);

@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Manual page and documentation name every command and option that there is, and no other.
+
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+man=$TREE/userspace/man/qcow2ctl.8
+rst=$TREE/Documentation/qcow2ctl.rst
+sed 's/\\-/-/g' "$man" >page
+commands=$("$Q" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+holds "there are commands" [ "$(wc -w <<<"$commands")" -ge 9 ]
+offered=
+for command in $commands; do
+	holds "$command is in the manual page" grep -q "^\.SS qcow2ctl $command" page
+	holds "$command is in qcow2ctl.rst" grep -q "^$command  " "$rst"
+	offered+=$("$Q" help "$command" | grep -oE -- '(^| )--[a-z][a-z0-9-]*' | tr -d ' ')$'\n'
+	synopsis=$("$Q" help "$command" | sed -n '1s/.*\[option\.\.\.\] \?//p')
+	# The page marks arguments by fonts; its line of the command has the same words.
+	line=$(grep "^\.SS qcow2ctl $command" page | sed 's/\\f[IPBR]//g')
+	for word in $synopsis; do
+		holds "$command: argument $word is in the manual page" grep -qF -- "$word" <<<"$line"
+	done
+done
+offered=$(sort -u <<<"$offered" | sed '/^$/d')
+for option in $offered; do
+	holds "$option is in the manual page" grep -qw -- "$option" page
+done
+while read -r option; do
+	holds "the manual page's $option exists" grep -qx -- "$option" <<<"$offered"
+done < <(grep -oE -- '--[a-z][a-z0-9-]*' page | sort -u)
+while read -r option; do
+	[ "$option" = --json ] || holds "qcow2ctl.rst's $option exists" grep -qx -- "$option" <<<"$offered"
+done < <(grep -oE -- '--[a-z][a-z0-9-]*' "$rst" | sort -u)
+
+holds "no warning of the formatter" bash -c "[ -z \"\$(man --warnings -E UTF-8 -l '$man' 2>&1 >/dev/null)\" ]"
+"$Q" create image 1M
+call info --json ./image
+printf '%s\n' "$OUT" >info.json
+for key in $(python3 -c 'import json; print(*json.load(open("info.json")))'); do
+	holds "qcow2ctl.rst has key $key" grep -q "\`\`$key\`\`" "$rst"
+done
