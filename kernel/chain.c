@@ -203,7 +203,21 @@ static void set_open(struct qcow2_chain *chain, bool open)
 	spin_unlock_irqrestore(&chain->commit.meta->lock, flags);
 }
 
-int qcow2_chain_activate(struct qcow2_chain *chain)
+/* The images are active and nothing is written yet: is the chain what the table says? */
+static int first_look(struct qcow2_chain *chain, u64 size)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+
+	if (top->size < size) {
+		DMERR("image is shorter than the table now");
+		return -ESTALE;
+	}
+	if (chain->commit.mode == QCOW2_MODE_RW)
+		return qcow2_image_clear_autoclear(top, &chain->commit);
+	return 0;
+}
+
+int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
 	unsigned int i;
@@ -222,8 +236,8 @@ int qcow2_chain_activate(struct qcow2_chain *chain)
 		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST, chain->commit.fault, 0);
 		return 0;
 	}
-	if (!ret && chain->commit.mode == QCOW2_MODE_RW)
-		ret = qcow2_image_clear_autoclear(top, &chain->commit);
+	if (!ret)
+		ret = first_look(chain, size);
 	if (ret) {
 		while (i-- > 0)
 			qcow2_image_abort(&chain->layers[i]);

@@ -9,6 +9,7 @@
 #ifndef QCOW2_CHAIN_H
 #define QCOW2_CHAIN_H
 
+#include <linux/mempool.h>
 #include "cell.h"
 #include "commit.h"
 #include "dm-qcow2.h"
@@ -33,6 +34,7 @@ struct qcow2_chain {
 	struct workqueue_struct *read_lane;
 	struct workqueue_struct *write_lane;
 	struct workqueue_struct *free_lane;
+	mempool_t fills;		/* writable only: cow.c's reserve */
 	struct work_struct census;	/* counts used clusters for status */
 	bool census_stop;
 	void (*allocated)(struct qcow2_chain *chain); /* I: a batch was taken; must not sleep */
@@ -53,8 +55,11 @@ int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
 		     const struct qcow2_chain_options *options, const char **error);
 void qcow2_chain_close(struct qcow2_chain *chain);
 
-/* preresume: all layers, or none. The mode is set: rw, ro, lost. */
-int qcow2_chain_activate(struct qcow2_chain *chain);
+/*
+ * preresume: all layers, or none, and then every claim is what it was before.
+ * @size bytes have to be there. The mode is set: rw, ro, lost.
+ */
+int qcow2_chain_activate(struct qcow2_chain *chain, u64 size);
 /*
  * postsuspend: commit everything, give back what is reserved, put the layers
  * away. All requests of this device have ended or are waited for by the

@@ -12,8 +12,13 @@
  *          written when they were made): barrier
  *   P1     refcount blocks, refcount table entries, the header's pair: write,
  *          barrier. Guest data that completed before START is durable now too.
- *   P2     L2 slices and L1 entries: write, barrier
- *   P3     the number is durable: thaw, answer the waiters, let quarantine go on
+ *   P2     L2 slices and L1 entries: write, thaw; barrier
+ *   P3     the number is durable: answer the waiters, let quarantine go on
+ *
+ * Where nobody waits, as after the timer, P2's barrier is left to the next
+ * commit, whose first barrier settles this one too: a device that only writes
+ * costs one barrier per interval. Until then the number is written and not
+ * durable. The timer settles it if nothing else does.
  *
  *   idle --(waiter, timer, memory)--> START --> P0 --> P1 --> P2 --> P3 --> idle
  *                                       |       \______|______/ ENOSPC
@@ -289,56 +294,15 @@ static int write_table_move(struct qcow2_commit *commit, const struct qcow2_tabl
 				   &pair, sizeof(pair));
 }
 
-static int commit_write(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+/* The refcount table moved with a commit that is durable: the old one is free now. */
+static void free_old_table(struct qcow2_commit *commit)
 {
-	struct commit_content content;
-	int ret;
-
-	list_sort(NULL, &commit->meta->writing, slice_cmp);
-	content = commit_look(commit, move->number);
-	trace_qcow2_commit_write(commit->running, content.growth, content.counts, content.mapping);
-	if (content.growth) {			/* P0 */
-		ret = qcow2_commit_barrier(commit);
-		if (ret)
-			return ret;
-	}
-	if (content.counts) {			/* P1 */
-		ret = write_slices(commit, false);
-		if (ret)
-			return ret;
-	}
-	if (move->number) {
-		ret = write_table_move(commit, move);
-		if (ret)
-			return ret;
-	}
-	ret = qcow2_commit_barrier(commit);
-	if (ret || !content.mapping)
-		return ret;
-	ret = write_slices(commit, true);	/* P2 */
-	if (ret)
-		return ret;
-	return qcow2_commit_barrier(commit);
-}
-
-static void answer(struct list_head *list, int ret)
-{
-	struct qcow2_waiter *waiter, *next;
-
-	list_for_each_entry_safe(waiter, next, list, list) {
-		list_del_init(&waiter->list);
-		waiter->done(waiter, ret);
-	}
-}
-
-/* The refcount table moved with this commit: the old one is free now. */
-static void free_old_table(struct qcow2_commit *commit, const struct qcow2_table_move *move)
-{
+	const struct qcow2_table_move *move = &commit->rc->move;
 	struct qcow2_freed *freed;
 	unsigned long flags;
 	u64 i;
 
-	if (!move->number)
+	if (!READ_ONCE(move->number) || move->number > commit->meta->durable)
 		return;
 	for (i = 0; i < move->old_clusters; i++)
 		qcow2_metaset_remove(commit->rc->metaset, move->old_hclu + i);
@@ -350,6 +314,73 @@ static void free_old_table(struct qcow2_commit *commit, const struct qcow2_table
 	spin_lock_irqsave(&commit->meta->lock, flags);
 	commit->rc->move.number = 0;
 	spin_unlock_irqrestore(&commit->meta->lock, flags);
+}
+
+/* P3: every commit that is written is durable too. */
+static void settled(struct qcow2_commit *commit)
+{
+	struct qcow2_meta *meta = commit->meta;
+
+	if (meta->durable == meta->written)
+		return;
+	WRITE_ONCE(meta->durable, meta->written);
+	free_old_table(commit);
+	qcow2_quarantine_commit(commit->quarantine, meta->durable);
+}
+
+static int settle(struct qcow2_commit *commit)
+{
+	int ret = qcow2_commit_barrier(commit);
+
+	if (!ret)
+		settled(commit);
+	return ret;
+}
+
+/* P0 and P1: counts are on disk before what they count. */
+static int write_counts(struct qcow2_commit *commit, const struct commit_content *content,
+			const struct qcow2_table_move *move)
+{
+	int ret = 0;
+
+	if (content->growth)
+		ret = settle(commit);
+	if (!ret && content->counts)
+		ret = write_slices(commit, false);
+	if (!ret && move->number)
+		ret = write_table_move(commit, move);
+	return ret ?: settle(commit);
+}
+
+static int commit_write(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+{
+	struct commit_content content;
+	int ret;
+
+	list_sort(NULL, &commit->meta->writing, slice_cmp);
+	content = commit_look(commit, move->number);
+	trace_qcow2_commit_write(commit->running, content.growth, content.counts, content.mapping);
+	ret = write_counts(commit, &content, move);
+	if (!ret && content.mapping)
+		ret = write_slices(commit, true);	/* P2 */
+	if (ret)
+		return ret;
+	qcow2_meta_thaw(commit->meta, commit->running);
+	if (!content.mapping) {
+		settled(commit);	/* P1's barrier was the last thing needed */
+		return 0;
+	}
+	return list_empty(&commit->collected) ? 0 : settle(commit);
+}
+
+static void answer(struct list_head *list, int ret)
+{
+	struct qcow2_waiter *waiter, *next;
+
+	list_for_each_entry_safe(waiter, next, list, list) {
+		list_del_init(&waiter->list);
+		waiter->done(waiter, ret);
+	}
 }
 
 /*
@@ -372,7 +403,7 @@ static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *m
 		run = true;
 	} else {
 		run = !list_empty(&commit->waiters) || !list_empty(&meta->dirty) ||
-		      commit->rc->move.number;
+		      meta->durable < meta->written || commit->rc->move.number;
 		if (run) {
 			list_splice_init(&commit->waiters, &commit->collected);
 			commit->running = __qcow2_meta_freeze(meta);
@@ -380,22 +411,20 @@ static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *m
 	}
 	if (run) {
 		*move = commit->rc->move;
-		if (move->number > commit->running)
-			move->number = 0;
+		if (move->number != commit->running)
+			move->number = 0;	/* written already, or not yet */
 	}
 	spin_unlock_irqrestore(&meta->lock, flags);
 	answer(&refused, -EIO);
 	return run;
 }
 
-static void commit_succeeded(struct qcow2_commit *commit, const struct qcow2_table_move *move)
+static void commit_succeeded(struct qcow2_commit *commit)
 {
 	struct qcow2_meta *meta = commit->meta;
-	u64 number = commit->running;
 	unsigned long flags;
 	bool was_stalled;
 
-	qcow2_meta_thaw(meta, number);
 	spin_lock_irqsave(&meta->lock, flags);
 	commit->running = 0;
 	was_stalled = commit->stalled;
@@ -404,8 +433,9 @@ static void commit_succeeded(struct qcow2_commit *commit, const struct qcow2_tab
 	qcow2_stat_inc(commit->stats, QCOW2_STAT_COMMITS);
 	wake_up_all(&commit->room);
 	answer(&commit->collected, 0);
-	free_old_table(commit, move);
-	qcow2_quarantine_commit(commit->quarantine, number);
+	if (meta->durable < meta->written)
+		queue_delayed_work(commit->wq, &commit->work,
+				   msecs_to_jiffies(commit->interval_ms));
 	if (was_stalled)
 		commit->event(commit, QCOW2_EVENT_OK);
 }
@@ -433,6 +463,7 @@ static void commit_stalled(struct qcow2_commit *commit)
 	queue_delayed_work(commit->wq, &commit->work, msecs_to_jiffies(STALL_RETRY_MS));
 }
 
+/* One commit. Whoever wants another has queued the work again. */
 static void commit_work(struct work_struct *work)
 {
 	struct qcow2_commit *commit = container_of(to_delayed_work(work),
@@ -441,16 +472,16 @@ static void commit_work(struct work_struct *work)
 	struct qcow2_table_move move;
 	int ret;
 
-	while (commit_start(commit, &move)) {
+	if (commit_start(commit, &move)) {
 		ret = commit_write(commit, &move);
-		if (ret == -ENOSPC && commit->mode < QCOW2_MODE_FAIL) {
+		if (!ret) {
+			commit_succeeded(commit);
+		} else if (ret == -ENOSPC && commit->mode < QCOW2_MODE_FAIL) {
 			commit_stalled(commit);
-			break;
-		}
-		if (ret)
+		} else {
 			qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);
-		else
-			commit_succeeded(commit, &move);
+			qcow2_commit_kick(commit);	/* answers the waiters */
+		}
 	}
 	memalloc_noio_restore(noio);
 }

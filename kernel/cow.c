@@ -34,8 +34,6 @@ struct qcow2_fill {
 	struct bio_vec bvec[FILL_SEGMENTS];
 };
 
-static mempool_t *fill_pool;
-
 enum { STEP_NEXT, STEP_ASYNC, STEP_ENDED };
 
 static void *fill_alloc(gfp_t gfp, void *data)
@@ -60,15 +58,14 @@ static void fill_free(void *element, void *data)
 	kfree(fill);
 }
 
-int qcow2_cow_module_init(void)
+int qcow2_cow_init(struct qcow2_chain *chain)
 {
-	fill_pool = mempool_create(4, fill_alloc, fill_free, NULL);
-	return fill_pool ? 0 : -ENOMEM;
+	return mempool_init(&chain->fills, 1, fill_alloc, fill_free, NULL);
 }
 
-void qcow2_cow_module_exit(void)
+void qcow2_cow_exit(struct qcow2_chain *chain)
 {
-	mempool_destroy(fill_pool);
+	mempool_exit(&chain->fills);
 }
 
 static struct qcow2_image *req_top(const struct qcow2_request *req)
@@ -293,7 +290,7 @@ static int step_fill(struct qcow2_request *req)
 			return data_alone(req);
 	}
 	qcow2_stat_inc(req->chain->stats, QCOW2_STAT_COWS);
-	req->fill = mempool_alloc(fill_pool, GFP_NOIO);
+	req->fill = mempool_alloc(&req->chain->fills, GFP_NOIO);
 	if (size <= FILL_BYTES)
 		return fill_merged(req);
 	ret = fill_parts(req);
@@ -331,7 +328,7 @@ static int step_data(struct qcow2_request *req)
 static void release_memory(struct qcow2_request *req)
 {
 	if (req->fill)
-		mempool_free(req->fill, fill_pool);
+		mempool_free(req->fill, &req->chain->fills);
 	if (req->slice)
 		qcow2_meta_put(req->slice);
 	req->fill = NULL;

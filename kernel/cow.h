@@ -11,8 +11,12 @@
 
 #include "request.h"
 
-int qcow2_cow_module_init(void);
-void qcow2_cow_module_exit(void);
+/*
+ * The reserve of memory of one device: stacked devices must not wait for each
+ * other's. Constructor and destructor of a writable chain; exit: also twice.
+ */
+int qcow2_cow_init(struct qcow2_chain *chain);
+void qcow2_cow_exit(struct qcow2_chain *chain);
 
 /*
  * Write the piece of @req (bytes inside one guest cluster, whose cell @req

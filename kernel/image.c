@@ -297,6 +297,7 @@ static int activate_qcow2(struct qcow2_image *image)
 	image->map.end = qcow2_round_up(&image->geo, qcow2_backend_size(&image->backend));
 	image->damaged = false;
 	image->meta.staged = 1;
+	image->meta.written = 0;
 	image->meta.durable = 0;
 	return qcow2_image_metadata_read(image);
 }

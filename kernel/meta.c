@@ -48,6 +48,7 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 	INIT_LIST_HEAD(&meta->writing);
 	meta->nr_dirty = 0;
 	meta->staged = 1;
+	meta->written = 0;
 	meta->durable = 0;
 	return mempool_init_kmalloc_pool(&meta->buffers, RESERVED_BUFFERS,
 					 qcow2_slice_size(geo));
@@ -317,7 +318,7 @@ void qcow2_meta_drop_all(struct qcow2_meta *meta)
 	struct qcow2_slice *slice, *next;
 	unsigned long key;
 
-	qcow2_meta_thaw(meta, meta->durable);
+	qcow2_meta_thaw(meta, meta->written);
 	list_for_each_entry_safe(slice, next, &meta->dirty, dirty)
 		qcow2_meta_abandon(slice);
 	xa_for_each(&meta->slices, key, slice) {
@@ -431,7 +432,7 @@ void qcow2_meta_thaw(struct qcow2_meta *meta, u64 number)
 	unsigned long flags;
 
 	spin_lock_irqsave(&meta->lock, flags);
-	WRITE_ONCE(meta->durable, number);
+	meta->written = number;
 	list_for_each_entry(slice, &meta->writing, writing) {
 		if (slice->frozen != slice->data)
 			slice->spare = slice->frozen;

@@ -70,7 +70,8 @@ struct qcow2_meta {
 	mempool_t buffers;
 	spinlock_t lock;		/* M: numbers, lists and contents of changed slices */
 	u64 staged;			/* M: number of the commit being gathered */
-	u64 durable;			/* M: number of the last one that is on disk */
+	u64 written;			/* commit work: number of the last one that is written */
+	u64 durable;			/* commit work: of the last one that a barrier followed */
 	struct list_head dirty;		/* M */
 	struct list_head writing;	/* M */
 	unsigned int nr_dirty;		/* M: slices on either list */
@@ -133,7 +134,7 @@ void qcow2_meta_abandon(struct qcow2_slice *slice);
 
 /* Start of a commit: freeze what is staged, give the number, open the next one. */
 u64 __qcow2_meta_freeze(struct qcow2_meta *meta);
-/* The frozen slices are on disk: @number is durable. */
+/* The frozen slices of commit @number are written. */
 void qcow2_meta_thaw(struct qcow2_meta *meta, u64 number);
 
 /*

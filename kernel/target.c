@@ -94,6 +94,7 @@ static void target_free(struct qcow2_target *t)
 {
 	qcow2_io_exit(&t->io);
 	cancel_work_sync(&t->space);
+	qcow2_cow_exit(&t->chain);
 	qcow2_chain_close(&t->chain);
 	cancel_work_sync(&t->event);
 	kfree(t);
@@ -144,7 +145,12 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 		*error = "table is longer than the image's virtual size";
 		return -EINVAL;
 	}
-	return 0;
+	if (!t->chain.writable)
+		return 0;
+	ret = qcow2_cow_init(&t->chain);
+	if (ret)
+		*error = "out of memory";
+	return ret;
 }
 
 static void set_target(struct qcow2_target *t)
@@ -264,13 +270,7 @@ static int target_preresume(struct dm_target *ti)
 	unsigned int noio = memalloc_noio_save();
 	int ret;
 
-	ret = qcow2_chain_activate(&t->chain);
-	if (!ret && qcow2_commit_mode(&t->chain.commit) != QCOW2_MODE_LOST &&
-	    ti->len > qcow2_chain_top(&t->chain)->size >> SECTOR_SHIFT) {
-		DMERR("image is shorter than the table now");
-		qcow2_chain_deactivate(&t->chain);
-		ret = -ESTALE;
-	}
+	ret = qcow2_chain_activate(&t->chain, (u64)ti->len << SECTOR_SHIFT);
 	memalloc_noio_restore(noio);
 	return ret;
 }
@@ -334,12 +334,9 @@ static int __init qcow2_init(void)
 	ret = qcow2_quarantine_module_init();
 	if (ret)
 		goto out_meta;
-	ret = qcow2_cow_module_init();
-	if (ret)
-		goto out_quarantine;
 	ret = qcow2_claim_init();
 	if (ret)
-		goto out_cow;
+		goto out_quarantine;
 	ret = dm_register_target(&qcow2_target_type);
 	if (ret)
 		goto out_claim;
@@ -347,8 +344,6 @@ static int __init qcow2_init(void)
 
 out_claim:
 	qcow2_claim_exit();
-out_cow:
-	qcow2_cow_module_exit();
 out_quarantine:
 	qcow2_quarantine_module_exit();
 out_meta:
@@ -360,7 +355,6 @@ static void __exit qcow2_exit(void)
 {
 	dm_unregister_target(&qcow2_target_type);
 	qcow2_claim_exit();
-	qcow2_cow_module_exit();
 	qcow2_quarantine_module_exit();
 	qcow2_meta_module_exit();
 }
