@@ -44,29 +44,11 @@
  *     answered with success any more.
  */
 #include <linux/list_sort.h>
-#include <linux/mm.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
 #include "commit.h"
 #include "trace.h"
 
-#define RUN_SLICES	32	/* slices in one write */
-#define RUNS		4	/* writes under way */
 #define STALL_RETRY_MS	1000
-
-struct write_run {
-	struct qcow2_xfer xfer;
-	struct bio_vec bvec[RUN_SLICES];
-	unsigned int nr;
-	u32 bytes;
-	struct completion done;
-};
-
-struct qcow2_commit_writer {
-	struct mutex header_lock;	/* sector, and header writes as a whole */
-	void *sector;
-	struct write_run runs[RUNS];
-};
 
 static const char * const mode_names[] = {
 	[QCOW2_MODE_RW] = "rw",
@@ -136,114 +118,6 @@ int qcow2_commit_barrier(struct qcow2_commit *commit)
 	return ret;
 }
 
-int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len)
-{
-	struct qcow2_backend *backend = commit->meta->backend;
-	struct qcow2_commit_writer *writer = commit->writer;
-	u32 start = round_down(offset, backend->granule);
-	int ret;
-
-	mutex_lock(&writer->header_lock);
-	ret = qcow2_backend_read(backend, start, writer->sector, backend->granule);
-	if (!ret) {
-		memcpy(writer->sector + (offset - start), bytes, len);
-		ret = qcow2_backend_write(backend, start, writer->sector, backend->granule);
-	}
-	mutex_unlock(&writer->header_lock);
-	return ret;
-}
-
-/* ------------------------------------------------------------------------
- * Writing the frozen slices of one phase in large runs
- */
-
-static void run_done(struct qcow2_xfer *xfer)
-{
-	complete(&container_of(xfer, struct write_run, xfer)->done);
-}
-
-/* Wait for @run, remember its error: one that is not ENOSPC wins. */
-static void run_wait(struct write_run *run, int *ret)
-{
-	wait_for_completion(&run->done);
-	if (run->xfer.ret && (!*ret || *ret == -ENOSPC))
-		*ret = run->xfer.ret;
-	run->xfer.ret = 0;
-	run->nr = 0;
-	run->bytes = 0;
-}
-
-static void run_submit(struct qcow2_commit *commit, struct write_run *run)
-{
-	struct qcow2_xfer *xfer = &run->xfer;
-
-	reinit_completion(&run->done);
-	xfer->backend = commit->meta->backend;
-	xfer->bvec = run->bvec;
-	xfer->iter = (struct bvec_iter){ .bi_size = run->bytes };
-	xfer->write = true;
-	xfer->fua = false;
-	xfer->ret = 0;
-	xfer->done = run_done;
-	qcow2_backend_submit(xfer);
-}
-
-static bool run_takes(const struct write_run *run, const struct qcow2_slice *slice)
-{
-	return !run->nr || (run->nr < RUN_SLICES &&
-			    run->xfer.hoff + run->bytes == slice->hoff);
-}
-
-static void run_add(struct write_run *run, const struct qcow2_slice *slice, u32 size)
-{
-	if (!run->nr)
-		run->xfer.hoff = slice->hoff;
-	run->bvec[run->nr].bv_page = virt_to_page(slice->frozen);
-	run->bvec[run->nr].bv_offset = offset_in_page(slice->frozen);
-	run->bvec[run->nr].bv_len = size;
-	run->nr++;
-	run->bytes += size;
-}
-
-static bool slice_is_mapping(const struct qcow2_slice *slice)
-{
-	return slice->kind == QCOW2_SLICE_L2 || slice->kind == QCOW2_SLICE_L1;
-}
-
-/*
- * Write the frozen slices of P1 (@mapping false) or P2 (true). meta->writing
- * belongs to the running commit, and so does what frozen points to: no lock.
- */
-static int write_slices(struct qcow2_commit *commit, bool mapping)
-{
-	u32 size = qcow2_slice_size(commit->meta->geo);
-	struct qcow2_commit_writer *writer = commit->writer;
-	struct qcow2_slice *slice;
-	unsigned int at = 0, i;
-	int ret = 0;
-
-	list_for_each_entry(slice, &commit->meta->writing, writing) {
-		struct write_run *run = &writer->runs[at];
-
-		if (slice_is_mapping(slice) != mapping)
-			continue;
-		if (!run_takes(run, slice)) {
-			run_submit(commit, run);
-			at = (at + 1) % RUNS;
-			run = &writer->runs[at];
-			run_wait(run, &ret);
-		}
-		run_add(run, slice, size);
-	}
-	if (writer->runs[at].nr)
-		run_submit(commit, &writer->runs[at]);
-	for (i = 0; i < RUNS; i++) {
-		run_wait(&writer->runs[i], &ret);
-		complete(&writer->runs[i].done);
-	}
-	return ret;
-}
-
 static int slice_cmp(void *priv, const struct list_head *a, const struct list_head *b)
 {
 	u64 ha = list_entry(a, struct qcow2_slice, writing)->hoff;
@@ -269,7 +143,7 @@ static struct commit_content commit_look(struct qcow2_commit *commit, bool moved
 	struct qcow2_slice *slice;
 
 	list_for_each_entry(slice, &commit->meta->writing, writing) {
-		if (slice_is_mapping(slice))
+		if (qcow2_slice_is_mapping(slice))
 			content.mapping = true;
 		else
 			content.counts = true;
@@ -346,7 +220,7 @@ static int write_counts(struct qcow2_commit *commit, const struct commit_content
 	if (content->growth)
 		ret = settle(commit);
 	if (!ret && content->counts)
-		ret = write_slices(commit, false);
+		ret = qcow2_commit_write_slices(commit, false);
 	if (!ret && move->number)
 		ret = write_table_move(commit, move);
 	return ret ?: settle(commit);
@@ -362,7 +236,7 @@ static int commit_write(struct qcow2_commit *commit, const struct qcow2_table_mo
 	trace_qcow2_commit_write(commit->running, content.growth, content.counts, content.mapping);
 	ret = write_counts(commit, &content, move);
 	if (!ret && content.mapping)
-		ret = write_slices(commit, true);	/* P2 */
+		ret = qcow2_commit_write_slices(commit, true);	/* P2 */
 	if (ret)
 		return ret;
 	qcow2_meta_thaw(commit->meta, commit->running);
@@ -565,9 +439,6 @@ void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)
 
 int qcow2_commit_init(struct qcow2_commit *commit)
 {
-	u32 granule = commit->meta->backend->granule;
-	int i;
-
 	INIT_DELAYED_WORK(&commit->work, commit_work);
 	init_waitqueue_head(&commit->room);
 	INIT_LIST_HEAD(&commit->waiters);
@@ -578,21 +449,7 @@ int qcow2_commit_init(struct qcow2_commit *commit)
 	commit->open = false;
 	commit->fault = QCOW2_FAULT_NONE;
 	commit->fault_offset = 0;
-	commit->writer = kzalloc(sizeof(*commit->writer), GFP_KERNEL);
-	if (!commit->writer)
-		return -ENOMEM;
-	commit->writer->sector = kmalloc(granule, GFP_KERNEL);
-	if (!commit->writer->sector) {
-		kfree(commit->writer);
-		commit->writer = NULL;
-		return -ENOMEM;
-	}
-	mutex_init(&commit->writer->header_lock);
-	for (i = 0; i < RUNS; i++) {
-		init_completion(&commit->writer->runs[i].done);
-		complete(&commit->writer->runs[i].done);
-	}
-	return 0;
+	return qcow2_commit_writer_init(commit);
 }
 
 void qcow2_commit_exit(struct qcow2_commit *commit)
@@ -600,7 +457,5 @@ void qcow2_commit_exit(struct qcow2_commit *commit)
 	if (!commit->writer)
 		return;
 	cancel_delayed_work_sync(&commit->work);
-	kfree(commit->writer->sector);
-	kfree(commit->writer);
-	commit->writer = NULL;
+	qcow2_commit_writer_exit(commit);
 }

@@ -107,6 +107,16 @@ void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient);
  * not followed by a barrier. Sleeps.
  */
 int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len);
+/* Write the frozen slices of P1 (@mapping false) or P2 (true). Commit work only; sleeps. */
+int qcow2_commit_write_slices(struct qcow2_commit *commit, bool mapping);
+int qcow2_commit_writer_init(struct qcow2_commit *commit);
+void qcow2_commit_writer_exit(struct qcow2_commit *commit);
+
+static inline bool qcow2_slice_is_mapping(const struct qcow2_slice *slice)
+{
+	return slice->kind == QCOW2_SLICE_L2 || slice->kind == QCOW2_SLICE_L1;
+}
+
 /* One barrier over every file of the top layer; counted. A failure is final: mode fail. */
 int qcow2_commit_barrier(struct qcow2_commit *commit);
 /* Is the mapping of commit @number durable? */

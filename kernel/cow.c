@@ -361,7 +361,7 @@ static int step_done(struct qcow2_request *req)
 		req->needs_commit = true;
 	release_memory(req);
 	qcow2_request_release_cell(req);
-	req->ops->advance(req);
+	req->ops->allocated(req);
 	return STEP_ENDED;
 }
 

@@ -20,7 +20,7 @@ void qcow2_cow_exit(struct qcow2_chain *chain);
 
 /*
  * Write the piece of @req (bytes inside one guest cluster, whose cell @req
- * holds). Ends with ops->advance, finish, park or again, now or later; the
+ * holds). Ends with ops->allocated, finish, park or again, now or later; the
  * cell is released before. Runs in the write lane, also as the continuation
  * of a request whose step is not NONE. Outside the epoch; sleeps.
  */

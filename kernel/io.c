@@ -76,6 +76,7 @@ const struct qcow2_request_ops qcow2_io_ops = {
 	.again = qcow2_io_queue,
 	.park = qcow2_io_park,
 	.advance = qcow2_io_advance,
+	.allocated = qcow2_io_allocated,
 };
 
 void qcow2_io_xfer(struct qcow2_request *req, struct qcow2_backend *backend, u64 hoff,

@@ -8,12 +8,13 @@
 
 static void set_full(struct qcow2_io *io, bool full)
 {
+	unsigned long flags;
 	bool changed;
 
-	spin_lock_irq(&io->lock);
+	spin_lock_irqsave(&io->lock, flags);
 	changed = io->full != full;
 	io->full = full;
-	spin_unlock_irq(&io->lock);
+	spin_unlock_irqrestore(&io->lock, flags);
 	if (changed)
 		io->event(io, full ? QCOW2_EVENT_FULL : QCOW2_EVENT_OK);
 }
@@ -40,6 +41,19 @@ void qcow2_io_park(struct qcow2_request *req)
 	spin_unlock_irq(&io->lock);
 	if (!parked)
 		qcow2_io_finish(req, status);
+}
+
+/*
+ * Only this ends the state full, not the hope that a retry means: a retry in
+ * vain raises no event, so nobody who answers events with retries can spin.
+ */
+void qcow2_io_allocated(struct qcow2_request *req)
+{
+	struct qcow2_io *io = req->io;
+
+	if (unlikely(READ_ONCE(io->full)) && !READ_ONCE(io->nr_parked))
+		set_full(io, false);
+	qcow2_io_advance(req);
 }
 
 static void take_parked(struct qcow2_io *io, struct list_head *list)
@@ -99,7 +113,6 @@ void qcow2_io_retry(struct qcow2_io *io)
 	io->gave_up = false;
 	take_parked(io, &list);
 	spin_unlock_irq(&io->lock);
-	set_full(io, false);
 	list_for_each_entry_safe(req, next, &list, parked) {
 		list_del_init(&req->parked);
 		qcow2_io_queue(req);
@@ -116,6 +129,7 @@ void qcow2_io_start_parking(struct qcow2_io *io)
 	io->no_parking = false;
 	io->noflush = false;
 	spin_unlock_irq(&io->lock);
+	set_full(io, false);	/* if it still is, that is told again */
 	qcow2_io_retry(io);
 }
 

@@ -23,6 +23,7 @@ static int message_retry(struct qcow2_target *t, char **argv)
 	if (!qcow2_chain_top(&t->chain)->active)
 		return -EBUSY;
 	qcow2_io_retry(&t->io);
+	schedule_work(&t->space);
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct qcow2_request_ops {
 	void (*again)(struct qcow2_request *req);	/* back to its lane */
 	void (*park)(struct qcow2_request *req);	/* until there is space */
 	void (*advance)(struct qcow2_request *req);	/* the piece is done: next, or finish */
+	void (*allocated)(struct qcow2_request *req);	/* the same, and there was space for it */
 };
 
 /* The steps of an allocating write, in order. */

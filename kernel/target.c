@@ -79,10 +79,11 @@ static void space_work(struct work_struct *work)
 	struct qcow2_target *t = container_of(work, struct qcow2_target, space);
 	unsigned int noio = memalloc_noio_save();
 	bool low = space_left(t) < t->options.low_water << SECTOR_SHIFT;
+	bool was_low = t->low;
 
-	if (low && !t->low)
+	WRITE_ONCE(t->low, low);	/* status shows it before the event comes */
+	if (low != was_low)
 		qcow2_target_event(t);
-	WRITE_ONCE(t->low, low);
 	memalloc_noio_restore(noio);
 }
 

@@ -37,6 +37,12 @@ battery clone "x.qcow2 y.qcow2" "x.qcow2 y.qcow2 name"
 battery version none ""
 battery help none "help"
 
+succeeds "monitor --help" "^Usage: qcow2ctl monitor" monitor --help
+fails 2 "monitor: unknown option" "unknown option '--no-such'" monitor --no-such
+fails 2 "monitor: no such event" "not low-water, full" monitor --on boom=true
+fails 2 "monitor: no command" "not low-water, full" monitor --on full
+fails 2 "monitor: an event twice" "full is given twice" monitor --on full=true --on full=false
+
 fails 2 "no command" "no command given"
 hints "no command: where help is" "qcow2ctl help"
 fails 2 "unknown command" "'frobnicate' is not a command" frobnicate
@@ -45,7 +51,7 @@ fails 2 "option before the command" "unknown option '--json'" --json list
 fails 2 "help of an unknown command" "'frobnicate' is not a command" help frobnicate
 succeeds "--help" "^Commands:" --help
 succeeds "help" "^Commands:" help
-for command in attach detach list status info create clone version help; do
+for command in attach detach list status info create clone monitor version help; do
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.

@@ -174,6 +174,7 @@ static int read_info(struct dm_task *task, struct dm_device *device)
 	device->major = info.major;
 	device->minor = info.minor;
 	device->open_count = info.open_count;
+	device->event_number = info.event_nr;
 	device->live = info.live_table;
 	device->inactive = info.inactive_table;
 	device->suspended = info.suspended;
@@ -338,6 +339,17 @@ int dm_resume(const char *name)
 		ret = -EINVAL;
 	if (!ret)
 		ret = set_cookie(task);
+	return finish(task, ret);
+}
+
+int dm_message(const char *name, const char *text)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_TARGET_MSG, name, &ret);
+	if (!ret && (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, text)))
+		ret = -ENOMEM;
 	return finish(task, ret);
 }
 

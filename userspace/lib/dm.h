@@ -27,6 +27,7 @@ struct dm_device {
 	unsigned int major, minor;
 	u64 sectors;		/* of the live table */
 	int open_count;
+	u32 event_number;	/* grows with every event of the device */
 	bool live, inactive;	/* has it such a table? */
 	bool suspended;
 	bool readonly;
@@ -50,6 +51,8 @@ int dm_create(const char *name, const char *uuid);
 /* One target over all of it as the inactive table. */
 int dm_load(const char *name, const char *target, u64 sectors, const char *params, bool readonly);
 int dm_resume(const char *name);
+/* A message to the target at sector 0. */
+int dm_message(const char *name, const char *text);
 /* Remove at once, or (@deferred) when the last user closes it. */
 int dm_remove(const char *name, bool deferred);
 /* Wait until the nodes are what the changes so far made of them; after every change. */

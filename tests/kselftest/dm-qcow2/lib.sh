@@ -13,6 +13,7 @@ export DM_DISABLE_UDEV=1 LC_ALL=C
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 TREE=$(readlink -f "$HERE/../../..")
 MODEL=$TREE/build/interop/blkmodel
+export QCOW2CTL=$TREE/userspace/qcow2ctl
 DIR=/mnt/qcow2
 DEVICES=()
 LOOPS=()

@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# qcow2ctl monitor: events of all devices, commands that make space, nothing told twice.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+truncate -s 8M disk.raw
+loop disk.raw
+qemu-img create -q -f qcow2 "$LOOP" 64M
+attach q "$LOOP" low_water $(((2 << 20) / 512)) full_timeout 0
+create other.qcow2 8M
+attach other other.qcow2
+
+cat >grow <<GROW
+echo "\$QCOW2_EVENT \$QCOW2_IMAGE" >>grown
+truncate -s +8M disk.raw
+losetup -c "$LOOP"
+GROW
+"$QCOW2CTL" monitor --on "full=sh ./grow" >events &
+monitor=$!
+dd if=/dev/urandom of=data bs=64k count=500 status=none
+dd if=data of=/dev/mapper/q bs=64k oflag=direct status=none || fail "the writer got an error"
+want "content" cmp -n $((500 << 16)) data /dev/mapper/q
+want "full was told" grep -qx "q full" events
+want "the command knows event and image" [ "$(sort -u grown)" = "full $LOOP" ]
+is q mode rw
+soon q parked 0
+ok "a command makes space, the writer goes on"
+
+is other space ok
+want "nothing happened to the other device" [ -z "$(grep other events)" ]
+kill $monitor
+wait $monitor || fail "monitor ends with 0"
+
+# A command that makes no space must not be called again and again.
+"$QCOW2CTL" monitor --on "full=echo x >>called" q >events2 &
+monitor=$!
+dd if=/dev/urandom of=/dev/mapper/q bs=64k seek=500 count=500 oflag=direct status=none 2>/dev/null &
+writer=$!
+soon q parked 1
+soon q space full
+sleep 2
+want "called once" [ "$(wc -l <called)" -le 2 ]
+truncate -s 128M disk.raw
+losetup -c "$LOOP"
+dmsetup message q 0 retry
+wait $writer || fail "the parked writer got an error"
+soon q space ok
+sleep 0.5
+want "ok was told" grep -qx "q ok" events2
+kill $monitor
+wait $monitor || fail "monitor ends with 0"
+ok "a command that makes no space"
+
+detach other
+detach q
+clean "$LOOP"
