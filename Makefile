@@ -28,7 +28,7 @@ check: packages kernels
 	tests/run
 
 ## check-full	the same without bounds
-check-full: packages kernels
+check-full: packages kernels debug-kernel
 	QCOW2_FULL=1 tests/run
 
 ## style	checkpatch, shellcheck, lengths and names
@@ -54,8 +54,12 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile | expand -t 18
 
+## check-debug	the kernel tests on a kernel with KASAN, lockdep and more, which is built for it
+check-debug: packages kernels debug-kernel
+	tests/run kselftest-debug
+
 # What is planned and not built yet says so and fails.
-check-debug check-mutants fuzz bench bench-full:
+check-mutants fuzz bench bench-full:
 	@echo "make $@: not there yet" >&2; exit 1
 
 packages:
@@ -64,5 +68,10 @@ packages:
 kernels:
 	scripts/setup kernels
 
+debug-kernel:
+	scripts/setup debug
+	scripts/kernel-debug
+	scripts/build-matrix -s debug
+
 .PHONY: all modules tools demo check check-full style install uninstall clean help \
-	check-debug check-mutants fuzz bench bench-full packages kernels
+	check-debug check-mutants fuzz bench bench-full packages kernels debug-kernel

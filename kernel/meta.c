@@ -42,7 +42,7 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 	meta->backend = backend;
 	meta->cache = cache;
 	meta->changed = changed;
-	xa_init(&meta->slices);
+	xa_init_flags(&meta->slices, XA_FLAGS_LOCK_IRQ);	/* taken under meta->lock */
 	spin_lock_init(&meta->lock);
 	INIT_LIST_HEAD(&meta->dirty);
 	INIT_LIST_HEAD(&meta->writing);
@@ -248,7 +248,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	slice = qcow2_meta_load(meta, hoff, kind, NULL);
 	if (IS_ERR(slice))
 		return slice;
-	if (xa_reserve(&meta->slices, key, GFP_NOIO)) {
+	if (xa_reserve_irq(&meta->slices, key, GFP_NOIO)) {
 		qcow2_meta_put(slice);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -258,7 +258,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	else
 		got = __meta_insert(meta, slice);
 	spin_unlock_irqrestore(&meta->lock, flags);
-	xa_release(&meta->slices, key);
+	xa_cmpxchg_irq(&meta->slices, key, XA_ZERO_ENTRY, NULL, 0);	/* if it is not used */
 	if (got != slice)
 		qcow2_meta_put(slice);
 	return got;
