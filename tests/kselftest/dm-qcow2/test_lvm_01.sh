@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# An image straight on a logical volume: low water and full, and both ended by a real lvextend.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+command -v lvm >/dev/null || skip "no lvm"
+lvm() {
+	command lvm "$1" -qq --config "devices{use_devicesfile=0} activation{udev_sync=0 udev_rules=0 monitoring=0}" \
+		"${@:2}" >>lvm.log 2>&1
+}
+drop_group() {
+	lvm vgchange -an qtest
+	lvm vgremove -ff -y qtest
+	lvm pvremove -ff -y /dev/ram1
+}
+trap 'drop_group || true; cleanup' EXIT
+
+scratch ext4
+ramdisk 1 256
+lvm pvcreate -ff -y /dev/ram1
+lvm vgcreate qtest /dev/ram1
+lvm lvcreate -L 16M -n disk -Zn -Wn -y qtest
+volume=/dev/qtest/disk
+"$QCOW2CTL" create "$volume" 128M
+"$QCOW2CTL" attach --low-water 4M --full-timeout 0 "$volume" q >/dev/null
+DEVICES+=(q)
+is q space ok
+lvm lvremove -y qtest/disk && fail "the volume of an attached image was removed"
+ok "attached, lvremove refused"
+
+dd if=/dev/urandom of=data bs=64k count=1000 status=none
+write() { dd if=data of=/dev/mapper/q bs=64k skip="$1" seek="$1" count="$2" oflag=direct conv=notrunc status=none; }
+write 0 200
+soon q space low
+is q parked 0
+ok "low water"
+"$QCOW2CTL" monitor q >events &
+monitor=$!
+sleep 0.5
+dmsetup suspend q
+dmsetup resume q
+soon q space low
+sleep 0.5
+want "low water is told at the start and after a resume" [ "$(grep -c "q low-water" events)" = 2 ]
+kill $monitor
+wait $monitor || fail "monitor ends with 0"
+ok "low water, again after a resume"
+
+write 200 200 &
+writer=$!
+soon q space full
+soon q parked 1
+lvm lvextend -L +16M qtest/disk
+dmsetup message q 0 retry
+wait $writer || fail "the parked writer got an error"
+soon q parked 0
+want "content" cmp -n $((400 << 16)) data /dev/mapper/q
+ok "full, lvextend, retry"
+
+cat >grow <<'GROW'
+echo "$QCOW2_NAME $QCOW2_EVENT" >>grown
+lvm lvextend -qq --config "devices{use_devicesfile=0} activation{udev_sync=0 udev_rules=0 monitoring=0}" \
+	-L +16M "$QCOW2_IMAGE" >/dev/null 2>&1
+GROW
+"$QCOW2CTL" monitor --on "low-water=sh ./grow" --on "full=sh ./grow" q >events &
+monitor=$!
+write 400 600 || fail "the writer got an error"
+kill $monitor
+wait $monitor || fail "monitor ends with 0"
+want "nobody made space" [ -s grown ]
+want "content" cmp -n $((1000 << 16)) data /dev/mapper/q
+is q mode rw
+ok "monitor makes space while a writer runs"
+"$QCOW2CTL" detach q
+clean "$volume"

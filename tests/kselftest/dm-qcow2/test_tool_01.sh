@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# qcow2ctl on real devices: what it prints, what it refuses, and whom it names.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# answers CODE PATTERN COMMAND...: exit code, and a line of what it says.
+answers() {
+	local code=$1 pattern=$2 rc=0 out
+	shift 2
+	out=$("$QCOW2CTL" "$@" 2>&1) || rc=$?
+	[ "$rc" = "$code" ] || fail "qcow2ctl $*: exit $rc, not $code: $out"
+	grep -qE "$pattern" <<<"$out" || fail "qcow2ctl $*: no '$pattern' in: $out"
+}
+
+scratch ext4
+answers 0 "" create a.qcow2 16M
+answers 0 "^/dev/mapper/q$" attach a.qcow2 q
+DEVICES+=(q)
+want "lsblk does not call it qcow2" [ "$(lsblk -dno TYPE /dev/mapper/q)" = qcow2 ]
+want "uuid" grep -qE "^QCOW2-.*-q$" <(dmsetup info -c --noheadings -o uuid q)
+answers 5 "q" attach a.qcow2 q
+answers 5 "q" attach a.qcow2 other
+answers 0 "^q +" list
+answers 0 '"mode": ?"rw"' list --json
+answers 0 '"claim": ?"active"' status --json q
+answers 0 "attached as: +q" info ./a.qcow2
+ok "attach, list, status, info"
+
+mkfs.ext4 -q -F /dev/mapper/q
+mkdir -p mount
+mount /dev/mapper/q mount
+answers 5 "$DIR/mount" detach q
+is q mode rw
+ok "detach names a mount"
+unshare -m --propagation private sh -c 'touch inside; exec sleep 100' &
+holder=$!
+until [ -e inside ]; do sleep 0.1; done
+umount mount
+answers 5 "$holder" detach q
+ok "detach names a mount in another mount namespace"
+kill $holder
+wait $holder || true
+answers 0 "" detach --wait 10 q
+clean a.qcow2
+ok "detach waits for it"
+
+truncate -s 32M disk.raw
+loop disk.raw
+mkfs.ext4 -q -F "$LOOP"
+answers 4 "ext4" create "$LOOP" 16M
+want "the filesystem is there still" e2fsck -fn "$LOOP" >/dev/null
+wipefs -qa "$LOOP"
+answers 0 "" create "$LOOP" 16M
+answers 0 "^/dev/mapper/q$" attach "$LOOP" q
+answers 5 "q" create "$LOOP" 16M
+answers 0 "" detach q
+ok "a device with a foreign signature"
