@@ -22,13 +22,27 @@ static void top_changed(struct qcow2_meta *meta)
 	qcow2_commit_changed(&chain->commit);
 }
 
+/* A reference that no count stood for: other counts may be too low as well. */
+static void check_counts(struct qcow2_chain *chain)
+{
+	u64 n = atomic64_xchg(&chain->quarantine.uncounted, 0);
+
+	if (!n)
+		return;
+	DMERR_LIMIT("%llu clusters were in use with a reference count of 0", n);
+	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
+	qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, QCOW2_FAULT_REFCOUNT, 0);
+}
+
 static void epoch_drained(struct qcow2_epoch *epoch)
 {
 	struct qcow2_chain *chain = container_of(epoch, struct qcow2_chain, epoch);
 	unsigned int noio = memalloc_noio_save();
 
-	if (chain->writable)
+	if (chain->writable) {
 		qcow2_quarantine_drained(&chain->quarantine);
+		check_counts(chain);
+	}
 	memalloc_noio_restore(noio);
 }
 
@@ -268,6 +282,7 @@ static int settle(struct qcow2_chain *chain)
 		if (ret)
 			break;
 		qcow2_quarantine_flush(&chain->quarantine);
+		check_counts(chain);
 		if (!i)
 			qcow2_refcount_return_batch(&top->rc);
 		if (!READ_ONCE(top->meta.nr_dirty) && !chain->quarantine.clusters)
@@ -442,7 +457,7 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 			break;
 		case QCOW2_EXTENT_CORRUPT:
 			qcow2_chain_corrupt(chain, layer, goff, extent.why);
-			ret = -EIO;
+			ret = -EUCLEAN;
 			break;
 		default:
 			ret = qcow2_chain_compressed(goff);

@@ -91,7 +91,6 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 {
 	enum qcow2_mode old = READ_ONCE(commit->mode), seen;
 
-	qcow2_commit_fault(commit, fault, offset);
 	while (old < mode) {
 		seen = cmpxchg(&commit->mode, old, mode);
 		if (seen == old)
@@ -99,7 +98,8 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 		old = seen;
 	}
 	if (old >= mode)
-		return;
+		return;		/* what made it so stays the last fault */
+	qcow2_commit_fault(commit, fault, offset);
 	DMERR("mode is %s now: %s failed at 0x%llx", qcow2_mode_name(mode),
 	      qcow2_fault_name(fault), offset);
 	commit->event(commit, mode == QCOW2_MODE_RO ? QCOW2_EVENT_CORRUPT : QCOW2_EVENT_FAIL);

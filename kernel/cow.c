@@ -96,8 +96,10 @@ static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entr
 	req->reused = entry->kind == QCOW2_CLUSTER_ZERO_ALLOC && entry->copied;
 	if (req->reused) {
 		if (entry->hoff >= top->map.end ||
-		    qcow2_metaset_contains(&top->metaset, qcow2_to_clu(&top->geo, entry->hoff)))
+		    qcow2_metaset_contains(&top->metaset, qcow2_to_clu(&top->geo, entry->hoff))) {
+			qcow2_chain_corrupt(req->chain, 0, req->goff, QCOW2_TABLES_OVERLAP);
 			return -EUCLEAN;
+		}
 		req->cluster.hoff = entry->hoff;
 		req->cluster.zeroed = false;
 		return 0;
@@ -129,7 +131,7 @@ static int step_reserve(struct qcow2_request *req)
 	why = qcow2_map_entry(&top->map, req->slice, req->goff, &entry);
 	if (why) {
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
-		return -EIO;
+		return -EUCLEAN;
 	}
 	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
 		return qcow2_chain_compressed(req->goff);
@@ -381,7 +383,7 @@ static void cow_failed(struct qcow2_request *req, int ret)
 		req->ops->park(req);
 		return;
 	}
-	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_WRITE, req->goff);
+	qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
 	req->ops->finish(req, qcow2_request_status(ret));
 }
 

@@ -86,12 +86,12 @@ static void lane_read(struct qcow2_request *req)
 	}
 	if (extent.kind == QCOW2_EXTENT_CORRUPT) {
 		qcow2_chain_corrupt(chain, layer, req->goff, extent.why);
-		ret = -EIO;
+		ret = -EUCLEAN;
 	} else {
 		ret = qcow2_chain_compressed(req->goff);
 	}
 out_failed:
-	qcow2_commit_fault(&chain->commit, QCOW2_FAULT_READ, req->goff);
+	qcow2_request_blame(req, QCOW2_FAULT_READ, ret);
 	qcow2_io_finish(req, qcow2_request_status(ret));
 }
 
@@ -188,13 +188,13 @@ static void lane_write(struct qcow2_request *req)
 	piece = min(req->left, qcow2_io_to_cluster_end(req));
 	if (!ret && extent.kind == QCOW2_EXTENT_CORRUPT) {
 		qcow2_chain_corrupt(chain, 0, req->goff, extent.why);
-		ret = -EIO;
+		ret = -EUCLEAN;
 	} else if (!ret && bio_op(req->bio) == REQ_OP_WRITE_ZEROES && req->holds_cell) {
 		ret = qcow2_chain_is_zero(chain, req->goff, piece, &zero);
 	}
 	if (ret) {
 		qcow2_request_release_cell(req);
-		qcow2_commit_fault(&chain->commit, QCOW2_FAULT_WRITE, req->goff);
+		qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
 		qcow2_io_finish(req, qcow2_request_status(ret));
 	} else if (zero) {
 		qcow2_request_release_cell(req);

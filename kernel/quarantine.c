@@ -33,7 +33,7 @@ int qcow2_quarantine_init(struct qcow2_quarantine *q, struct qcow2_refcount *rc,
 	INIT_LIST_HEAD(&q->draining);
 	q->clusters = 0;
 	q->durable = 0;
-	atomic64_set(&q->failed, 0);
+	atomic64_set(&q->uncounted, 0);
 	return mempool_init_slab_pool(&q->pool, RESERVED_ENTRIES, freed_cache);
 }
 
@@ -145,8 +145,8 @@ static void release(struct qcow2_quarantine *q, struct list_head *list)
 		if (q->punch)
 			punch_last_references(q, freed->hclu, freed->count);
 		for (i = 0; i < freed->count; i++) {
-			if (qcow2_refcount_drop(q->rc, freed->hclu + i))
-				atomic64_inc(&q->failed);
+			if (qcow2_refcount_drop(q->rc, freed->hclu + i) == -EUCLEAN)
+				atomic64_inc(&q->uncounted);
 		}
 		spin_lock(&q->lock);
 		q->clusters -= freed->count;

@@ -69,7 +69,7 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 	why = qcow2_map_entry(&top->map, slice, req->goff, &entry);
 	if (why) {
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
-		return -EIO;
+		return -EUCLEAN;
 	}
 	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
 		return qcow2_chain_compressed(req->goff);

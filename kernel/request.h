@@ -88,6 +88,13 @@ static inline void qcow2_request_release_cell(struct qcow2_request *req)
 	}
 }
 
+/* For status: why @req failed. -EUCLEAN: qcow2_chain_corrupt() has told that better. */
+static inline void qcow2_request_blame(struct qcow2_request *req, enum qcow2_fault fault, int ret)
+{
+	if (ret != -EUCLEAN)
+		qcow2_commit_fault(&req->chain->commit, fault, req->goff);
+}
+
 static inline blk_status_t qcow2_request_status(int ret)
 {
 	switch (ret) {
