@@ -38,7 +38,7 @@ struct qcow2_quarantine {
 	struct list_head draining;	/* lock: waiting for the running flip to end */
 	u64 clusters;			/* lock: in all lists */
 	u64 durable;			/* lock */
-	atomic64_t uncounted;		/* clusters whose count was 0 already: the image is corrupt */
+	atomic64_t uncounted;		/* clusters whose count was 0 already: corruption */
 };
 
 int qcow2_quarantine_module_init(void);

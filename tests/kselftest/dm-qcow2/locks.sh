@@ -54,8 +54,32 @@ let_go() {
 # inactive NAME: a device without a table, for those that shall not be resumed.
 inactive() {
 	dmsetup create "$1" --notable
-	DEVICES+=("$1")
+	made "$1"
 }
 
 # number NAME: its major:minor.
 number() { dmsetup info -c --noheadings -o major,minor "$1"; }
+
+# made NAME...: devices that the case makes itself, for the end of it.
+made() { DEVICES+=("$@"); }
+
+gone() { ! dmsetup info "$1" >/dev/null 2>&1; }
+
+# io FILE COMMAND...: QEMU's commands on an image; device_io NAME COMMAND...: on a device.
+io() {
+	local file=$1 format=${FORMAT:-qcow2} out
+	local -a words=()
+	shift
+	while [ $# -gt 0 ]; do
+		words+=(-c "$1")
+		shift
+	done
+	out=$(qemu-io -f "$format" "${words[@]}" "$file" 2>&1) || fail "qemu-io $file: $out"
+	[[ $out != *"verification failed"* ]] || fail "$file: $out"
+}
+
+device_io() {
+	local name=$1
+	shift
+	FORMAT=raw io "/dev/mapper/$name" "$@"
+}
