@@ -8,6 +8,7 @@
 #include <linux/sizes.h>
 #include <linux/vmalloc.h>
 #include "backend_io.h"
+#include "trace.h"
 
 #define VECS	16	/* pages of a vmalloc buffer in one go */
 
@@ -288,6 +289,7 @@ int qcow2_backend_bounce(struct qcow2_xfer *xfer)
 	if (xfer->write &&
 	    !qcow2_backend_is_aligned(backend, hoff, iter.bi_size))
 		return -EINVAL;
+	trace_qcow2_copy(hoff, iter.bi_size, xfer->write);
 	bounce = get_bounce(backend);
 	while (iter.bi_size && ret >= 0) {
 		if (xfer->write) {

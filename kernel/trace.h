@@ -59,6 +59,24 @@ DEFINE_EVENT(qcow2_lower, qcow2_inline,
 DEFINE_EVENT(qcow2_lower, qcow2_lane,
 	TP_PROTO(u64 goff, u64 hoff, u32 len, bool write), TP_ARGS(goff, hoff, len, write));
 
+/* Guest data is copied, because the memory or the place does not suit direct I/O. */
+TRACE_EVENT(qcow2_copy,
+	TP_PROTO(u64 hoff, u32 len, bool write),
+	TP_ARGS(hoff, len, write),
+	TP_STRUCT__entry(
+		__field(u64, hoff)
+		__field(u32, len)
+		__field(bool, write)
+	),
+	TP_fast_assign(
+		__entry->hoff = hoff;
+		__entry->len = len;
+		__entry->write = write;
+	),
+	TP_printk("hoff 0x%llx len %u %s", __entry->hoff, __entry->len,
+		  __entry->write ? "write" : "read")
+);
+
 /* A mapping changed in memory. */
 TRACE_EVENT(qcow2_stage,
 	TP_PROTO(u64 goff, u64 hoff, u64 number),

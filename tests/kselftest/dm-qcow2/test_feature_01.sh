@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# What this version does not read: refused by name, or an error at the cluster; bitmaps are not lost.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+# unread NAME SENTENCE: refused read-write and read-only, and not changed.
+unread() {
+	local sum
+	sum=$(md5sum <"$1")
+	for how in "" --readonly; do
+		# shellcheck disable=SC2086
+		refused "Operation not supported" "$2" \
+			dmsetup create $how bad --table "0 2048 qcow2 1 qcow2 $DIR/$1"
+	done
+	[ "$sum" = "$(md5sum <"$1")" ] || fail "$1 was changed"
+	ok "$1: $2"
+}
+create -o compression_type=zstd zstd 8M
+unread zstd zstd
+create -o extended_l2=on extended 8M
+unread extended subcluster
+create -o data_file=data,data_file_raw=on outside 8M
+unread outside "data file"
+create aes 8M
+printf '\1' | dd of=aes bs=1 seek=35 conv=notrunc status=none
+unread aes AES
+create future 8M
+# Bit 40 of the incompatible features, and its name in the feature table of the header.
+python3 - future <<'PY'
+import struct, sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(72)
+    file.write(struct.pack(">Q", 1 << 40))
+    file.seek(112)
+    file.write(struct.pack(">II2B46s", 0x6803f857, 48, 0, 40, b"time travel") + bytes(8))
+PY
+unread future "time travel"
+
+create plain 8M
+qemu-io -c "write -P 9 0 1M" plain >/dev/null
+qemu-img convert -c -O qcow2 plain deflate
+attach q deflate
+echo deflate-starts >/dev/kmsg
+dd if=/dev/mapper/q of=/dev/null bs=64k count=1 iflag=direct status=none 2>/dev/null && fail "a compressed cluster was read"
+dd if=/dev/zero of=/dev/mapper/q bs=4k count=1 oflag=direct status=none 2>/dev/null && fail "and written"
+want "no line names it" grep -q "compressed cluster at guest offset 0x0" <(dmesg | sed '1,/deflate-starts/d')
+dd if=/dev/urandom of=/dev/mapper/q bs=64k seek=40 count=1 oflag=direct status=none
+is q mode rw
+detach q
+clean deflate
+ok "a compressed cluster is an error, the rest works"
+
+create marked 8M
+qemu-img bitmap --add marked daily
+refused "Operation not permitted" "bitmaps" dmsetup create bad --table "0 16384 qcow2 1 qcow2 $DIR/marked"
+sum=$(md5sum <marked)
+attach_ro q marked
+detach q
+[ "$sum" = "$(md5sum <marked)" ] || fail "marked was changed"
+attach q marked bitmaps drop
+dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct status=none
+detach q
+qemu-img info marked | grep -q daily && fail "a bitmap that was not maintained is still valid"
+qemu-img check marked 2>&1 | grep -q "errors were found" && fail "$(qemu-img check marked)"
+ok "bitmaps are kept, or dropped when asked"
+
+create messages 8M
+attach q messages
+for words in "" nonsense "retry now" "handover" "handover x" check check_stop; do
+	# shellcheck disable=SC2086
+	out=$(dmsetup message q 0 $words 2>&1) && fail "message '$words' was taken"
+	[ -z "$words" ] || grep -q "Invalid argument" <<<"$out" || fail "message '$words': $out"
+done
+detach q
+ok "messages that are none"
