@@ -65,8 +65,8 @@ detach q
 attach q marked bitmaps drop
 dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct status=none
 detach q
-qemu-img info marked | grep -q daily && fail "a bitmap that was not maintained is still valid"
-qemu-img check marked 2>&1 | grep -q "errors were found" && fail "$(qemu-img check marked)"
+qemu-img info marked 2>/dev/null | grep -q daily && fail "a bitmap that was not maintained is still valid"
+qemu-img check marked >check.log 2>&1 || grep -q "leaked" check.log || fail "$(cat check.log)"
 ok "bitmaps are kept, or dropped when asked"
 
 create messages 8M
