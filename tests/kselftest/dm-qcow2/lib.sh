@@ -12,8 +12,11 @@ export DM_DISABLE_UDEV=1 LC_ALL=C
 
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 TREE=$(readlink -f "$HERE/../../..")
-MODEL=$TREE/build/interop/blkmodel
-export QCOW2CTL=$TREE/userspace/qcow2ctl
+# Programs: of this tree, beside the tests in a kernel tree, or installed.
+PATH=$TREE/build/kselftest:$TREE/userspace:$HERE:$PATH
+MODEL=$(command -v blkmodel || true)
+QCOW2CTL=$(command -v qcow2ctl || true)
+export MODEL QCOW2CTL
 DIR=/mnt/qcow2
 DEVICES=()
 LOOPS=()
@@ -21,10 +24,17 @@ MOUNTS=()
 
 # shellcheck source=tests/kselftest/dm-qcow2/ktap.sh
 . "$HERE/ktap.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/oracle.sh
+. "$HERE/oracle.sh"
 
 load_target() {
 	modprobe dm-mod
-	grep -q '^dm_qcow2 ' /proc/modules || insmod "${QCOW2_KO:?the module is not built}"
+	grep -q '^dm_qcow2 ' /proc/modules && return
+	if [ -n "${QCOW2_KO:-}" ]; then
+		insmod "$QCOW2_KO"
+	else
+		modprobe dm-qcow2 || fail "there is no module dm-qcow2"
+	fi
 }
 
 cleanup() {
@@ -122,48 +132,3 @@ attach_ro() {
 }
 
 detach() { dmsetup remove --retry "$1"; }
-
-# field NAME KEY: of the status; mode and space are keys too.
-field() {
-	dmsetup status "$1" | awk -v key="$2" '
-		key == "mode" { print $5 } key == "space" { print $6 }
-		{ for (i = 7; i <= NF; i++) if (index($i, key "=") == 1) print substr($i, length(key) + 2) }'
-}
-
-# is NAME KEY VALUE
-is() {
-	local found
-	found=$(field "$1" "$2")
-	[ "$found" = "$3" ] || fail "$1: $2 is '$found', not '$3': $(dmsetup status "$1")"
-}
-
-# soon NAME KEY VALUE: within ten seconds.
-soon() {
-	local at
-	for ((at = 0; at < 100; at++)); do
-		[ "$(field "$1" "$2")" != "$3" ] || return 0
-		sleep 0.1
-	done
-	is "$@"
-}
-
-# clean IMAGE [-U]: qemu-img finds neither errors nor leaks; -U looks at an image that is in use.
-clean() {
-	local out
-	out=$(qemu-img check ${2:+"$2"} "$1" 2>&1) || fail "qemu-img check $1: $out"
-}
-
-# same IMAGE RAW: equal content by qemu-img.
-same() {
-	local out
-	out=$(qemu-img compare -f qcow2 -F raw "$1" "$2" 2>&1) || fail "$1 and $2: $out"
-}
-
-# exercise NAME MODEL-FILE SEED OPERATIONS [blkmodel options]: random I/O on the device and the model.
-exercise() {
-	local name=$1 model=$2 seed=$3 operations=$4
-	shift 4
-	[ -x "$MODEL" ] || fail "$MODEL is not built"
-	"$MODEL" "$@" -s "$seed" -n "$operations" "/dev/mapper/$name" "$model" ||
-		fail "$name and its model differ"
-}

@@ -7,7 +7,6 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
-OFDLOCK=$TREE/build/interop/ofdlock
 # shellcheck disable=SC2034
 RW="100 101 103 201 203"
 # shellcheck disable=SC2034
@@ -39,7 +38,7 @@ holds() {
 # hold FILE {r|w}BYTE...: another process locks these, until let_go.
 hold() {
 	local name=
-	"$OFDLOCK" "$@" -- sleep 300 &
+	ofdlock "$@" -- sleep 300 &
 	HOLDER=$!
 	while [ "$name" != sleep ]; do
 		read -r name <"/proc/$HOLDER/comm" || fail "no lock: $*"

@@ -8,6 +8,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
 create -o cluster_size=4k a.qcow2 16M
 create -b a.qcow2 -F qcow2 over.qcow2

@@ -19,6 +19,7 @@ drop_group() {
 }
 trap 'drop_group || true; cleanup' EXIT
 
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
 ramdisk 1 256
 lvm pvcreate -ff -y /dev/ram1

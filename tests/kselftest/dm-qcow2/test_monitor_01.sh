@@ -7,6 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
 truncate -s 8M disk.raw
 loop disk.raw

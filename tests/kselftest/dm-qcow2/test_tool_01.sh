@@ -16,6 +16,7 @@ answers() {
 	grep -qE "$pattern" <<<"$out" || fail "qcow2ctl $*: no '$pattern' in: $out"
 }
 
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
 answers 0 "" create a.qcow2 16M
 answers 0 "^/dev/mapper/q$" attach a.qcow2 q

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# What a device and an image are asked: the status, and qemu-img and a model as oracles.
+
+# field NAME KEY: of the status; mode and space are keys too.
+field() {
+	dmsetup status "$1" | awk -v key="$2" '
+		key == "mode" { print $5 } key == "space" { print $6 }
+		{ for (i = 7; i <= NF; i++) if (index($i, key "=") == 1) print substr($i, length(key) + 2) }'
+}
+
+# is NAME KEY VALUE
+is() {
+	local found
+	found=$(field "$1" "$2")
+	[ "$found" = "$3" ] || fail "$1: $2 is '$found', not '$3': $(dmsetup status "$1")"
+}
+
+# soon NAME KEY VALUE: within ten seconds.
+soon() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		[ "$(field "$1" "$2")" != "$3" ] || return 0
+		sleep 0.1
+	done
+	is "$@"
+}
+
+# clean IMAGE [-U]: qemu-img finds neither errors nor leaks; -U looks at an image that is in use.
+clean() {
+	local out
+	out=$(qemu-img check ${2:+"$2"} "$1" 2>&1) || fail "qemu-img check $1: $out"
+}
+
+# same IMAGE RAW: equal content by qemu-img.
+same() {
+	local out
+	out=$(qemu-img compare -f qcow2 -F raw "$1" "$2" 2>&1) || fail "$1 and $2: $out"
+}
+
+# exercise NAME MODEL-FILE SEED OPERATIONS [blkmodel options]: random I/O on the device and the model.
+exercise() {
+	local name=$1 model=$2 seed=$3 operations=$4
+	shift 4
+	[ -n "$MODEL" ] || fail "blkmodel is not built"
+	"$MODEL" "$@" -s "$seed" -n "$operations" "/dev/mapper/$name" "$model" ||
+		fail "$name and its model differ"
+}
