@@ -7,9 +7,10 @@ replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--keep FOLDER COUNT]
 
 MEDIUM is changed. The log is that of dm-log-writes. At each point qemu-img must find no errors (leaks
 are allowed), what a completed flush covered must be there, and every sector must be as some write
-that was not covered left it, or as it was before: zeros, or what the base says. POINTS bounds how
-many are looked at, all neighbours of barriers first, and half as many states with any part of the
-writes between two barriers; 0 is all of them. --keep stores some of the
+that was not covered left it, or as it was before: zeros, or what the base says.
+
+POINTS bounds how many states are looked at, all neighbours of barriers first, and half as many with
+some of the writes between two barriers and not the others; 0 is all of them. --keep stores some
 states, for those who want to attach them.
 """
 
@@ -211,7 +212,7 @@ class Replay:
                 if number in keep:
                     shutil.copyfile(self.medium, f"{self.args.keep[0]}/state.{number}")
         shutil.rmtree(self.folder)
-        print(f"{os.path.basename(self.args.log)}: {self.looked - self.shuffled} points and {self.shuffled} reorderings of "
+        print(f"{os.path.basename(self.args.log)[:-4]}: {self.looked - self.shuffled} points and {self.shuffled} reorderings of "
               f"{len(entries)} entries, {len(self.model.flushes)} flushes, {self.leaks} with leaks, {self.failures} wrong")
         return 1 if self.failures or not self.looked else 0
 

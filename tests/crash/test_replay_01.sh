@@ -9,7 +9,7 @@ here=$(dirname "$(readlink -f "$0")")
 tree=$here/../..
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
-points=50
+points=60
 [ -z "${QCOW2_FULL:-}" ] || points=0
 workloads="allocate cow snapshot mixed growth suspend"
 
@@ -30,12 +30,12 @@ for name in $workloads; do
 	[ "$name" != cow ] || base=(--base "$temp/out/base.qcow2")
 	if python3 "$here/replay.py" "$temp/out/$name.medium" "$temp/$name.log" "$temp/out/$name.journal" $points \
 		"${base[@]}" >"$temp/log" 2>&1; then
-		echo "ok $count $name"
+		echo "ok $count $(tail -n 1 "$temp/log")"
 	else
+		sed 's/^/# /' "$temp/log"
 		echo "not ok $count $name"
 		rc=1
 	fi
-	sed 's/^/# /' "$temp/log"
 done
 echo "1..$count"
 exit $rc
