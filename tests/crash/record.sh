@@ -33,7 +33,7 @@ record() {
 	head -c 48M /dev/zero | tr '\0' '\245' | dd of=/dev/mapper/medium bs=1M iflag=fullblock oflag=direct status=none
 	create -o "cluster_size=$cluster" "$@" /dev/mapper/medium 16M
 	if [ "$name" = snapshot ]; then
-		qemu-io -f qcow2 -c 'write -P 0 0 8M' -c 'write -z -u 0 8M' /dev/mapper/medium >/dev/null
+		qemu-io -f qcow2 -c 'write -P 0 0 8M' /dev/mapper/medium >/dev/null
 		qemu-img snapshot -c before /dev/mapper/medium
 	fi
 	sync

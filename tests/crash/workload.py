@@ -7,8 +7,8 @@ workload.py DEVICE LOGGED JOURNAL SEED OPERATIONS CLUSTER KINDS
 
 Every sector that is written carries the number of its write and its own number. KINDS has w for
 writes, z for zeroing, d for discards of whole clusters. Each thread owns every fourth group of
-sectors, so they meet in clusters and never on a sector; with z or d, every fourth cluster. Some
-operations are followed by a flush. When it has completed, the mark "fN" goes into the log of
+sectors, so they meet in clusters and never on a sector; with z or d, every fourth of the first
+clusters. Some operations are followed by a flush. When it has completed, the mark "fN" goes into the log of
 dm-log-writes (LOGGED): what was complete when flush N began is durable from there on.
 
 The journal says, for replay.py: {"sectors", "operations": [[[sector, count, number or 0 for
@@ -86,6 +86,8 @@ class Workload:
         rng = random.Random(f"{seed}.{thread}")
         buffer = mmap.mmap(-1, LONGEST * 512)
         groups = self.sectors // self.group
+        if set(self.kinds) & set("zd"):
+            groups = min(groups, 256)   # so that freed clusters come back soon
         try:
             for _ in range(operations):
                 group = rng.randrange(groups // THREADS) * THREADS + thread
