@@ -34,8 +34,8 @@ attach_ro q merged/a.qcow2
 holds merged/a.qcow2 "$RO 300"
 holds low/a.qcow2 "$RO 300"
 refused "Device or resource busy" "in use by device q" attach bad low/a.qcow2
-"$OFDLOCK" low/a.qcow2 w101 2>/dev/null || fail "byte 101 is not ours"
-"$OFDLOCK" low/a.qcow2 w201 2>/dev/null && fail "the lower file is not locked"
+ofdlock low/a.qcow2 w101 2>/dev/null || fail "byte 101 is not ours"
+ofdlock low/a.qcow2 w201 2>/dev/null && fail "the lower file is not locked"
 attach_ro r low/a.qcow2
 detach r
 ok "both inodes are locked"

@@ -11,7 +11,7 @@ SECTORS=16384
 scratch ext4
 create a.qcow2 8M
 attach q a.qcow2
-"$OFDLOCK" a.qcow2 w300 2>/dev/null && fail "a tool gets byte 300 of an active device"
+ofdlock a.qcow2 w300 2>/dev/null && fail "a tool gets byte 300 of an active device"
 dmsetup suspend q
 hold a.qcow2 w300 r100 r101 r103 r201 r203
 refused "Device or resource busy" "edited by a tool \(byte 300\)" dmsetup resume q
