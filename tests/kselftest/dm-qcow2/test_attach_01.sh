@@ -12,11 +12,13 @@
 scratch ext4
 create -o cluster_size=4k a.qcow2 16M
 create -b a.qcow2 -F qcow2 over.qcow2
+# What is allocated, in KiB: objects and not their pages, which the kernel gives back when it likes.
 used() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	sleep 2
-	awk '/^(SUnreclaim|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
+	awk '/^kmalloc-[0-9]/ { sum += $2 * $4 / 1024 } /^Percpu:/ { sum += $2 } END { print int(sum) }' \
+		/proc/slabinfo /proc/meminfo
 }
 
 # cycles FIRST COUNT: one process does them, because processes are slow in the machine.
