@@ -142,6 +142,24 @@ static int step_reserve(struct qcow2_request *req)
  * FILL
  */
 
+/* Remember of a file which part of the cluster is going to be written: all, or only the piece. */
+static void note_written(struct qcow2_request *req, bool whole)
+{
+	struct qcow2_image *top = req_top(req);
+	u64 hoff = req->cluster.hoff;
+
+	if (top->backend.bdev)
+		return;
+	if (whole) {
+		qcow2_unwritten_remove(&top->unwritten, hoff, top->geo.cluster_size);
+		return;
+	}
+	qcow2_unwritten_add(&top->unwritten, hoff, top->geo.cluster_size);
+	if (!req_writes_zeros(req))
+		qcow2_unwritten_remove(&top->unwritten, hoff + req->goff - cluster_goff(req),
+				       req->piece);
+}
+
 /* Does [@goff, @goff + @len) of the guest, cut at the disk's end, read as zeros? */
 static int reads_zero(struct qcow2_request *req, u64 goff, u64 len, bool *zero)
 {
@@ -279,6 +297,7 @@ static int step_fill(struct qcow2_request *req)
 	bool head = true, tail = true;
 	int ret = 0;
 
+	note_written(req, size <= FILL_BYTES || (req->piece == size && !req_writes_zeros(req)));
 	if (req->piece == size && !req_writes_zeros(req))
 		return data_alone(req);
 	if (req->cluster.zeroed) {
@@ -288,8 +307,10 @@ static int step_fill(struct qcow2_request *req)
 					 &tail);
 		if (ret)
 			return ret;
-		if (head && tail && !req_writes_zeros(req))
+		if (head && tail && !req_writes_zeros(req)) {
+			note_written(req, false);
 			return data_alone(req);
+		}
 	}
 	qcow2_stat_inc(req->chain->stats, QCOW2_STAT_COWS);
 	req->fill = mempool_alloc(&req->chain->fills, GFP_NOIO);

@@ -201,6 +201,7 @@ static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer
 	if (ret)
 		return refuse(error, "out of memory", ret);
 	qcow2_metaset_init(&image->metaset);
+	qcow2_unwritten_init(&image->unwritten, image->header.cluster_bits);
 	image->map.geo = &image->geo;
 	image->map.meta = &image->meta;
 	image->map.metaset = &image->metaset;

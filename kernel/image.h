@@ -24,6 +24,7 @@
 #include "meta.h"
 #include "metaset.h"
 #include "refcount.h"
+#include "unwritten.h"
 
 /* What the table says about a layer. */
 struct qcow2_layer {
@@ -49,6 +50,7 @@ struct qcow2_image {
 	struct qcow2_meta meta;
 	struct qcow2_map map;
 	struct qcow2_refcount rc;	/* writable only */
+	struct qcow2_unwritten unwritten;	/* writable files only */
 	bool active;
 };
 

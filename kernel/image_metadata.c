@@ -176,4 +176,5 @@ void qcow2_image_metadata_forget(struct qcow2_image *image)
 	qcow2_refcount_close(&image->rc);
 	qcow2_map_close(&image->map);
 	qcow2_metaset_clear(&image->metaset);
+	qcow2_unwritten_clear(&image->unwritten);
 }

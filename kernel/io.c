@@ -142,6 +142,10 @@ static bool map_data(struct qcow2_io *io, struct qcow2_request *req,
 	if (io->hop_always || extent->hoff + req->left > qcow2_backend_size(backend) ||
 	    !qcow2_backend_can_inline(backend, req->bio, write))
 		return false;
+	/* Of a file that somebody else made sparse the file system itself has to say so. */
+	if (write && qcow2_unwritten_contains(&qcow2_chain_top(io->chain)->unwritten,
+					      extent->hoff, req->left))
+		return false;
 	trace_qcow2_inline(req->goff, extent->hoff, req->left, write);
 	qcow2_io_xfer(req, backend, extent->hoff, req->left, write && (req->bio->bi_opf & REQ_FUA),
 		      inline_done);

@@ -22,6 +22,9 @@ static void piece_done(struct qcow2_xfer *xfer)
 {
 	struct qcow2_request *req = container_of(xfer, struct qcow2_request, xfer);
 
+	if (xfer->write && !xfer->ret)
+		qcow2_unwritten_remove(&qcow2_chain_top(req->chain)->unwritten, xfer->hoff,
+				       req->piece);
 	qcow2_request_leave(req);
 	if (xfer->ret == -ENOSPC && xfer->write && req->io->queue_when_full) {
 		/* Parking sleeps: the lane finds the error again, or space. */
@@ -98,10 +101,13 @@ out_failed:
 /* Zeros into data that is mapped and ours. Inside the epoch. */
 static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_extent *extent)
 {
+	struct qcow2_image *top = qcow2_chain_top(req->chain);
 	int ret;
 
 	req->piece = min_t(u64, req->left, extent->len);
-	ret = qcow2_backend_zero(&qcow2_chain_top(req->chain)->backend, extent->hoff, req->piece);
+	if (!top->backend.bdev)
+		qcow2_unwritten_add(&top->unwritten, extent->hoff, req->piece);
+	ret = qcow2_backend_zero(&top->backend, extent->hoff, req->piece);
 	qcow2_request_leave(req);
 	if (req->bio->bi_opf & REQ_FUA)
 		req->needs_commit = true;
