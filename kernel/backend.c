@@ -280,12 +280,22 @@ static bool is_number(const char *path)
 	return sscanf(path, "%u:%u%c", &major, &minor, &rest) == 2;
 }
 
+static void *bounce_alloc(gfp_t gfp, void *size)
+{
+	return qcow2_backend_buffer((size_t)size, gfp);
+}
+
+static void bounce_free(void *buffer, void *size)
+{
+	free_pages((unsigned long)buffer, get_order((size_t)size));
+}
+
 static int init_bounce(struct qcow2_backend *backend, const char **error)
 {
-	unsigned int size = max_t(unsigned int, backend->granule, BOUNCE_SIZE);
+	size_t size = max_t(size_t, backend->granule, BOUNCE_SIZE);
 	int ret;
 
-	ret = mempool_init_page_pool(&backend->bounce, 1, get_order(size));
+	ret = mempool_init(&backend->bounce, 1, bounce_alloc, bounce_free, (void *)size);
 	if (ret)
 		*error = "not enough memory";
 	backend->bounce_size = size;
@@ -298,15 +308,14 @@ static int init_bounce(struct qcow2_backend *backend, const char **error)
  */
 static int try_direct(struct qcow2_backend *backend, const char **error)
 {
-	struct page *page;
+	void *bounce;
 	int ret;
 
 	if (!backend->direct || !backend->file)
 		return 0;
-	page = mempool_alloc(&backend->bounce, GFP_NOIO);
-	ret = qcow2_backend_read(backend, 0, page_address(page),
-				 backend->granule);
-	mempool_free(page, &backend->bounce);
+	bounce = mempool_alloc(&backend->bounce, GFP_NOIO);
+	ret = qcow2_backend_read(backend, 0, bounce, backend->granule);
+	mempool_free(bounce, &backend->bounce);
 	if (ret == -EINVAL || ret == -EOPNOTSUPP) {
 		use_page_cache(backend);
 		return 0;

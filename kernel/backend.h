@@ -125,8 +125,19 @@ bool qcow2_backend_try_inline(struct qcow2_xfer *xfer, const struct bio *bio);
 void qcow2_backend_submit(struct qcow2_xfer *xfer);
 
 /*
- * Synchronous metadata I/O with a kernel buffer (any kernel address, vmalloc
- * included). Reads: any alignment, zeros past the end of a file. Writes:
+ * Memory of several pages that may be sent to a file, for free_pages(). It is
+ * one compound page, because FUSE and network file systems take references to
+ * single pages of what they send, and the pages of any other allocation have
+ * no count of their own.
+ */
+static inline void *qcow2_backend_buffer(size_t bytes, gfp_t gfp)
+{
+	return (void *)__get_free_pages(gfp | __GFP_COMP, get_order(bytes));
+}
+
+/*
+ * Synchronous metadata I/O with a kernel buffer: whole pages, kmalloc, vmalloc,
+ * or qcow2_backend_buffer(). Reads: any alignment, zeros past the end of a file. Writes:
  * multiples of granule, else -EINVAL. Errors past the end of a block device as
  * for qcow2_backend_submit().
  */

@@ -170,12 +170,12 @@ static int read_window(struct qcow2_backend *backend, u64 hoff, size_t len,
 
 static void *get_bounce(struct qcow2_backend *backend)
 {
-	return page_address(mempool_alloc(&backend->bounce, GFP_NOIO));
+	return mempool_alloc(&backend->bounce, GFP_NOIO);
 }
 
 static void put_bounce(struct qcow2_backend *backend, void *bounce)
 {
-	mempool_free(virt_to_page(bounce), &backend->bounce);
+	mempool_free(bounce, &backend->bounce);
 }
 
 static int read_bounced(struct qcow2_backend *backend, u64 hoff, void *buf,

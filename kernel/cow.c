@@ -42,7 +42,7 @@ static void *fill_alloc(gfp_t gfp, void *data)
 
 	if (!fill)
 		return NULL;
-	fill->buffer = (u8 *)__get_free_pages(gfp, get_order(FILL_BYTES));
+	fill->buffer = qcow2_backend_buffer(FILL_BYTES, gfp);
 	if (!fill->buffer) {
 		kfree(fill);
 		return NULL;

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# In the machine: run every workload on an image on a block device, over dm-log-writes.
+# In the machine: run every workload on an image over dm-log-writes: the image is the block device, or a
+# file in an ext4 on it.
 #
 # Each has a disk of its own for the log (VM_DISKS); medium and journal go to VM_OUT.
 
@@ -12,35 +13,72 @@
 CRASH=$TREE/tests/crash
 operations=${QCOW2_FULL:+4000}
 operations=${operations:-600}
+commits=${QCOW2_FULL:+300}
+commits=${commits:-60}
+medium_kib=49152
 read -ra logs <<<"$VM_DISKS"
 scratch ext4
 need_module dm-log-writes
 ramdisk 1 64
+mkdir below above
 create base.qcow2 16M
 # The base has numbers that no write has.
 qemu-io -c 'write -P 187 0 12M' base.qcow2 >/dev/null
 cp base.qcow2 "$VM_OUT/base.qcow2"
 
-# record NAME KINDS CLUSTER CREATE-OPTIONS...: one workload.
-record() {
-	local name=$1 kinds=$2 cluster=$3 log=${logs[0]} worker
-	local -a below=()
-	shift 3
-	logs=("${logs[@]:1}")
-	[ "$name" != cow ] || below=(-b "qcow2:$DIR/base.qcow2")
-	dmsetup create medium --table "0 98304 linear /dev/ram1 0"
+# begin NAME ON CREATE-OPTIONS...: the medium with an image, as it is before the log begins; sets IMAGE.
+begin() {
+	local name=$1 on=$2
+	shift 2
+	dmsetup create medium --table "0 $((medium_kib * 2)) linear /dev/ram1 0"
+	DEVICES+=(medium)
 	# What is not written is poison, so that it shows.
-	head -c 48M /dev/zero | tr '\0' '\245' | dd of=/dev/mapper/medium bs=1M iflag=fullblock oflag=direct status=none
-	create -o "cluster_size=$cluster" "$@" /dev/mapper/medium 16M
-	if [ "$name" = snapshot ]; then
-		qemu-io -f qcow2 -c 'write -P 0 0 8M' /dev/mapper/medium >/dev/null
-		qemu-img snapshot -c before /dev/mapper/medium
+	head -c ${medium_kib}K /dev/zero | tr '\0' '\245' |
+		dd of=/dev/mapper/medium bs=1M iflag=fullblock oflag=direct status=none
+	IMAGE=/dev/mapper/medium
+	if [ "$on" = file ]; then
+		mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/mapper/medium
+		mount /dev/mapper/medium below
+		IMAGE=below/image.qcow2
 	fi
+	create "$@" "$IMAGE" 16M
+	if [ "$name" = snapshot ]; then
+		qemu-io -f qcow2 -c 'write -P 0 0 8M' "$IMAGE" >/dev/null
+		qemu-img snapshot -c before "$IMAGE"
+	fi
+	if [ "${name%-*}" = database ]; then
+		attach q "$IMAGE"
+		mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=1 /dev/mapper/q
+		detach q
+	fi
+	[ "$on" != file ] || umount below
 	sync
 	dd if=/dev/mapper/medium of="$VM_OUT/$name.medium" bs=1M iflag=direct status=none
-	dmsetup create logged --table "0 98304 log-writes /dev/mapper/medium $log"
-	DEVICES+=(medium logged)
-	attach q /dev/mapper/logged "${below[@]}" commit_ms 100
+	dmsetup create logged --table "0 $((medium_kib * 2)) log-writes /dev/mapper/medium ${logs[0]}"
+	DEVICES+=(logged)
+	IMAGE=/dev/mapper/logged
+	[ "$on" != file ] || { mount /dev/mapper/logged below; IMAGE=below/image.qcow2; }
+}
+
+# end NAME ON
+end() {
+	detach q
+	[ "$2" != file ] || umount below
+	dmsetup remove --retry logged
+	dmsetup remove --retry medium
+	blockdev --flushbufs "${logs[0]}"
+	logs=("${logs[@]:1}")
+	ok "$1"
+}
+
+# record_sectors NAME ON KINDS CLUSTER CREATE-OPTIONS...: numbered sectors.
+record_sectors() {
+	local name=$1 on=$2 kinds=$3 cluster=$4 worker
+	local -a below=()
+	shift 4
+	[ "$name" != cow ] || below=(-b "qcow2:$DIR/base.qcow2")
+	begin "$name" "$on" -o "cluster_size=$cluster" "$@"
+	attach q "$IMAGE" "${below[@]}" commit_ms 100
 	python3 "$CRASH/workload.py" /dev/mapper/q logged "$VM_OUT/$name.journal" "$name" "$operations" "$cluster" "$kinds" &
 	worker=$!
 	if [ "$name" = suspend ]; then
@@ -51,16 +89,26 @@ record() {
 		done
 	fi
 	wait $worker || fail "$name: the workload failed"
-	detach q
-	dmsetup remove --retry logged
-	dmsetup remove --retry medium
-	blockdev --flushbufs "$log"
-	ok "$name"
+	end "$name" "$on"
 }
 
-record allocate www 65536
-record cow www 65536 -u -b "$DIR/base.qcow2" -F qcow2
-record snapshot www 4096
-record mixed wwwzd 4096
-record growth wwwd 512 -o refcount_bits=64
-record suspend wwz 4096
+# record_database NAME ON MODE: SQLite on an ext4 on the device.
+record_database() {
+	begin "$1" "$2" -o cluster_size=65536
+	attach q "$IMAGE" commit_ms 100
+	mount /dev/mapper/q above
+	MOUNTS+=("$DIR/above")
+	python3 "$CRASH/database.py" above logged "$VM_OUT/$1.journal" "$commits" "$3" || fail "$1: the workload failed"
+	umount above
+	end "$1" "$2"
+}
+
+record_sectors allocate device www 65536
+record_sectors cow device www 65536 -u -b "$DIR/base.qcow2" -F qcow2
+record_sectors snapshot device www 4096
+record_sectors mixed device wwwzd 4096
+record_sectors growth device wwwd 512 -o refcount_bits=64
+record_sectors suspend device wwz 4096
+record_sectors file file wwwzd 65536
+record_database database-wal device wal
+record_database database-delete file delete

@@ -3,15 +3,15 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """Replay the log of a run on its medium, and look at every state that a power cut could leave.
 
-replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--keep FOLDER COUNT]
+replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--file NAME] [--keep FOLDER COUNT]
 
-MEDIUM is changed. The log is that of dm-log-writes. At each point qemu-img must find no errors (leaks
-are allowed), what a completed flush covered must be there, and every sector must be as some write
-that was not covered left it, or as it was before: zeros, or what the base says.
+MEDIUM is changed. The log is that of dm-log-writes. MEDIUM is an image, or with --file an ext4 with the
+image in it. What is discarded may hold anything afterwards: poison. At each point qemu-img must find no
+errors (leaks are allowed), and the disk must be what the journal allows, see model.py.
 
 POINTS bounds how many states are looked at, all neighbours of barriers first, and half as many with
 some of the writes between two barriers and not the others; 0 is all of them. --keep stores some
-states, for those who want to attach them.
+images, for those who want to attach them.
 """
 
 import argparse
@@ -23,6 +23,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+
+sys.dont_write_bytecode = True
+import model  # noqa: E402 pylint: disable=import-error,wrong-import-position
 
 MAGIC = 0x6a736677736872
 FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
@@ -51,58 +54,14 @@ def read_log(path):
             yield sector, data, flags, None, sectors
 
 
-class Model:
-    """What each sector of the disk may hold."""
-
-    def __init__(self, journal, base):
-        self.operations = journal["operations"]
-        self.flushes = journal["flushes"]
-        self.sectors = journal["sectors"]
-        self.durable = [0] * len(self.operations)
-        self.base = base
-        self.allowed = [{self.before(sector)} for sector in range(self.sectors)]
-        for operations in self.operations:
-            for sector, count, number in operations:
-                for at in range(sector, sector + count):
-                    self.allowed[at].add(self.after(at, number))
-
-    def before(self, sector):
-        """Return what a sector holds that was never written."""
-        return self.base[sector * 512:sector * 512 + 512] if self.base else bytes(512)
-
-    @staticmethod
-    def after(sector, number):
-        """Return what the write of that number left in a sector."""
-        return struct.pack("<QQ", number, sector) * 32 if number else bytes(512)
-
-    def flushed(self, number):
-        """Flush @number has completed: forget what it has overtaken."""
-        touched = set()
-        for thread, complete in enumerate(self.flushes[number]):
-            for sector, count, _ in self.operations[thread][self.durable[thread]:complete]:
-                touched.update((thread, at) for at in range(sector, sector + count))
-            self.durable[thread] = max(self.durable[thread], complete)
-        for thread in {thread for thread, _ in touched}:
-            self.narrow(thread, {at for owner, at in touched if owner == thread})
-
-    def narrow(self, thread, sectors):
-        """Set what sectors, which that thread owns, may hold: the last durable version and later ones."""
-        for at in sectors:
-            self.allowed[at] = set()
-        for index, (sector, count, number) in enumerate(self.operations[thread]):
-            for at in range(sector, sector + count):
-                if at in sectors:
-                    if index < self.durable[thread]:
-                        self.allowed[at].clear()
-                    self.allowed[at].add(self.after(at, number))
-
-    def check(self, disk):
-        """Return what is wrong with the content, or None."""
-        for sector in range(self.sectors):
-            found = disk[sector * 512:sector * 512 + 512]
-            if found not in self.allowed[sector]:
-                return f"sector {sector} holds {found[:16].hex()}, not one of {len(self.allowed[sector])} versions"
-        return None
+def apply(medium, entry):
+    """Do to the medium what an entry says; a discard leaves poison."""
+    sector, data, flags, _, sectors = entry
+    if flags & DISCARD:
+        data = b"\xa5" * (sectors * 512)
+    if data is not None:
+        medium.seek(sector * 512)
+        medium.write(data)
 
 
 def windows(entries):
@@ -134,32 +93,56 @@ class Replay:
         self.medium, self.args = args.medium, args
         with open(args.journal, encoding="ascii") as file:
             journal = json.load(file)
+        self.name = os.path.basename(args.log)[:-4]
         self.folder = tempfile.mkdtemp(prefix="replay.")
-        self.options = f"driver=qcow2,file.driver=file,file.filename={args.medium}"
         base = None
         if args.base:
-            self.options += f",backing.driver=qcow2,backing.file.driver=file,backing.file.filename={args.base}"
-            base = self.content(f"driver=qcow2,file.driver=file,file.filename={args.base}")
-        self.model = Model(journal, base)
+            with open(self.content(f"driver=qcow2,file.driver=file,file.filename={args.base}"), "rb") as file:
+                base = file.read()
+        self.model = model.of(journal, base)
+        self.keep = set()
         self.failures = self.looked = self.shuffled = self.leaks = 0
 
     def content(self, options):
-        """Return the content of a disk as QEMU sees it."""
+        """Make the content of a disk as QEMU sees it a file; return its path."""
         raw = f"{self.folder}/raw"
         subprocess.run(["qemu-img", "convert", "-O", "raw", "--image-opts", options, raw], check=True)
-        with open(raw, "rb") as file:
-            return file.read()
+        return raw
+
+    def image(self):
+        """Return the path of the image as the medium has it now, and what is wrong with getting there."""
+        if not self.args.file:
+            return self.medium, None
+        copy, image = f"{self.folder}/filesystem", f"{self.folder}/image"
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.medium, copy], check=True)
+        wrong = model.replay_journal(copy)
+        if not wrong and not model.dump(copy, self.args.file, image):
+            wrong = "the image is gone"
+        return image, wrong
+
+    def options(self, image):
+        """Return how QEMU opens it."""
+        text = f"driver=qcow2,file.driver=file,file.filename={image}"
+        if self.args.base:
+            text += f",backing.driver=qcow2,backing.file.driver=file,backing.file.filename={self.args.base}"
+        return text
+
+    def examine(self, image):
+        """Return what is wrong with an image."""
+        check = subprocess.run(["qemu-img", "check", "--image-opts", self.options(image)], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, check=False)
+        if check.returncode not in (0, 3):
+            return check.stdout.decode(errors="replace").strip()
+        self.leaks += check.returncode == 3
+        return self.model.check(self.content(self.options(image)))
 
     def look(self, where):
         """Look at the state as it is now."""
         self.looked += 1
-        check = subprocess.run(["qemu-img", "check", "--image-opts", self.options], stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, check=False)
-        wrong = None
-        if check.returncode not in (0, 3):
-            wrong = check.stdout.decode(errors="replace").strip()
-        self.leaks += check.returncode == 3
-        wrong = wrong or self.model.check(self.content(self.options))
+        image, wrong = self.image()
+        wrong = wrong or self.examine(image)
+        if where in self.keep:
+            subprocess.run(["cp", "--sparse=always", image, f"{self.args.keep[0]}/{self.name}.{where}"], check=True)
         if wrong:
             self.failures += 1
             print(f"entry {where}: {wrong}")
@@ -168,52 +151,45 @@ class Replay:
 
     def shuffle(self, entries, window, rng):
         """Look at the state that any part of the writes between two barriers may leave."""
-        medium, options = self.medium, self.options
+        medium = self.medium
         self.medium = f"{self.folder}/medium"
-        self.options = options.replace(medium, self.medium)
         subprocess.run(["cp", "--sparse=always", "--reflink=auto", medium, self.medium], check=True)
         share = rng.random()
         with open(self.medium, "r+b", buffering=0) as copy:
             for number in window:
-                sector, data, _, _, _ = entries[number]
-                if data is not None and rng.random() < share:
-                    copy.seek(sector * 512)
-                    copy.write(data)
+                # What was written with FUA is durable, whatever comes before or after.
+                if entries[number][2] & FUA or rng.random() < share:
+                    apply(copy, entries[number])
         for number in window:       # a mark tells of the barrier before it
-            if (mark := entries[number][3]) and mark.startswith("f"):
-                self.model.flushed(int(mark[1:]))
+            if mark := entries[number][3]:
+                self.model.mark(mark)
         self.look(f"a part of {window.start} to {window.stop - 1}")
         self.shuffled += 1
-        self.medium, self.options = medium, options
+        self.medium = medium
 
     def run(self):
         """Go through the log and look at the chosen points."""
         entries = list(read_log(self.args.log))
         points = choose(entries, self.args.points)
-        keep = set()
         if self.args.keep:
-            keep = set(random.Random(3).sample(sorted(points), min(len(points), int(self.args.keep[1]))))
+            self.keep = set(random.Random(3).sample(sorted(points), min(len(points), int(self.args.keep[1]))))
         rng = random.Random(11)
         shuffles = windows(entries)
         if self.args.points:
             shuffles = rng.sample(shuffles, min(len(shuffles), self.args.points // 2))
         starts = {window.start: window for window in shuffles}
         with open(self.medium, "r+b", buffering=0) as medium:
-            for number, (sector, data, _, mark, _) in enumerate(entries):
+            for number, entry in enumerate(entries):
                 if number in starts:
                     self.shuffle(entries, starts[number], rng)
-                if mark and mark.startswith("f"):
-                    self.model.flushed(int(mark[1:]))
-                if data is not None:
-                    medium.seek(sector * 512)
-                    medium.write(data)
+                if entry[3]:
+                    self.model.mark(entry[3])
+                apply(medium, entry)
                 if number in points:
                     self.look(number)
-                if number in keep:
-                    shutil.copyfile(self.medium, f"{self.args.keep[0]}/state.{number}")
         shutil.rmtree(self.folder)
-        print(f"{os.path.basename(self.args.log)[:-4]}: {self.looked - self.shuffled} points and {self.shuffled} reorderings of "
-              f"{len(entries)} entries, {len(self.model.flushes)} flushes, {self.leaks} with leaks, {self.failures} wrong")
+        print(f"{self.name}: {self.looked - self.shuffled} points and {self.shuffled} reorderings of "
+              f"{len(entries)} entries, {len(self.model.flushes)} acknowledged, {self.leaks} with leaks, {self.failures} wrong")
         return 1 if self.failures or not self.looked else 0
 
 
@@ -225,6 +201,7 @@ def main():
     parser.add_argument("journal")
     parser.add_argument("points", type=int)
     parser.add_argument("--base")
+    parser.add_argument("--file")
     parser.add_argument("--keep", nargs=2, metavar=("FOLDER", "COUNT"))
     return Replay(parser.parse_args()).run()
 
