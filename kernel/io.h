@@ -42,6 +42,11 @@ int qcow2_io_end(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 void qcow2_io_stop_parking(struct qcow2_io *io, bool noflush);
 /* presuspend_undo, resume: waiting is allowed again. */
 void qcow2_io_start_parking(struct qcow2_io *io);
+/*
+ * A commit waits for space, and flushes with it, or goes on: when writes would
+ * get errors, they do. Any context.
+ */
+void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled);
 /* Message retry: there may be space now. */
 void qcow2_io_retry(struct qcow2_io *io);
 /* Wait until every request that .map kept has ended. */

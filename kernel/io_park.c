@@ -19,6 +19,15 @@ static void set_full(struct qcow2_io *io, bool full)
 		io->event(io, full ? QCOW2_EVENT_FULL : QCOW2_EVENT_OK);
 }
 
+/* Somebody begins to wait for space; the first one starts the clock. */
+static void __start_clock(struct qcow2_io *io)
+{
+	lockdep_assert_held(&io->lock);
+	if (io->full_timeout_s)
+		queue_delayed_work(io->chain->free_lane, &io->timeout,
+				   msecs_to_jiffies(1000 * (u64)io->full_timeout_s));
+}
+
 void qcow2_io_park(struct qcow2_request *req)
 {
 	struct qcow2_io *io = req->io;
@@ -33,14 +42,25 @@ void qcow2_io_park(struct qcow2_request *req)
 			status = BLK_STS_DM_REQUEUE;
 	} else if (io->queue_when_full && !io->gave_up) {
 		list_add_tail(&req->parked, &io->parked);
-		if (!io->nr_parked++ && io->full_timeout_s)
-			queue_delayed_work(req->chain->free_lane, &io->timeout,
-					   msecs_to_jiffies(1000 * (u64)io->full_timeout_s));
+		io->nr_parked++;
+		__start_clock(io);
 		parked = true;
 	}
 	spin_unlock_irq(&io->lock);
 	if (!parked)
 		qcow2_io_finish(req, status);
+}
+
+void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&io->lock, flags);
+	if (!stalled && !io->nr_parked)
+		cancel_delayed_work(&io->timeout);
+	else if (stalled && io->queue_when_full && !io->gave_up && !io->no_parking)
+		__start_clock(io);
+	spin_unlock_irqrestore(&io->lock, flags);
 }
 
 /*
@@ -80,6 +100,10 @@ void qcow2_io_full_timeout(struct work_struct *work)
 	LIST_HEAD(list);
 
 	spin_lock_irq(&io->lock);
+	if (!io->nr_parked && !READ_ONCE(io->chain->commit.stalled)) {
+		spin_unlock_irq(&io->lock);
+		return;
+	}
 	io->gave_up = true;
 	take_parked(io, &list);
 	spin_unlock_irq(&io->lock);
@@ -118,7 +142,8 @@ void qcow2_io_retry(struct qcow2_io *io)
 		qcow2_io_queue(req);
 	}
 	if (io->chain->writable) {
-		qcow2_commit_impatient(&io->chain->commit, false);
+		qcow2_commit_impatient(&io->chain->commit, !io->queue_when_full);
+		qcow2_io_commit_stalled(io, READ_ONCE(io->chain->commit.stalled));
 		qcow2_commit_kick(&io->chain->commit);
 	}
 }

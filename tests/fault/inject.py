@@ -203,16 +203,19 @@ class Injector:
         self.loop = None
         self.runs = []
 
-    def attach(self, for_ever):
-        """Attach, for a disk that stays full for ever or not; tell whether that worked."""
+    def attach(self, fault):
+        """Attach; tell whether that worked."""
         path = FOLDER + faultfile.NAME
         if self.name.endswith("-loop"):
             self.loop = subprocess.run(("losetup", "-f", "--show", path), check=True, stdout=subprocess.PIPE,
                                        text=True).stdout.strip()
             path = self.loop
         below = f" qcow2 {self.base[0]}" if self.base else ""
-        table = (f"0 8192 qcow2 {1 + len(self.base)} qcow2 {path}{below} 4 "
-                 f"full_timeout {1 if for_ever else 60} commit_ms 200")
+        # A disk that stays full: now nobody waits, now for a second.
+        full = "full_timeout 60"
+        if fault and fault[3]:
+            full = "full_timeout 1" if fault[1] % 2 else "when_full error"
+        table = f"0 8192 qcow2 {1 + len(self.base)} qcow2 {path}{below} 4 {full} commit_ms 200"
         return not dmsetup("create", "q", table=table, good=False)
 
     def detach(self):
@@ -239,8 +242,7 @@ class Injector:
         if fault:
             self.served.arm(*fault)
         guest = Guest(8192)
-        run = {"image": self.name, "base": bool(self.base), "fault": fault, "attached": self.attach(bool(fault and fault[3])),
-               "fired": 0}
+        run = {"image": self.name, "base": bool(self.base), "fault": fault, "attached": self.attach(fault), "fired": 0}
         start = time.monotonic()
         if run["attached"]:
             guest.open()

@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
-steps=2
+steps=3
 [ -z "${QCOW2_FULL:-}" ] || steps=0
 mkdir "$temp/out"
 "$here/../../scripts/vm-run" --kernel "${1:-6.12}" --mem 1536 --timeout "${QCOW2_FULL:+9}900" --env "STEPS=$steps" \
