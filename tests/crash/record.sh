@@ -5,7 +5,7 @@
 # In the machine: run every workload on an image over dm-log-writes: the image is the block device, or a
 # file in an ext4 on it.
 #
-# Each has a disk of its own for the log (VM_DISKS); medium and journal go to VM_OUT.
+# Each of WORKLOADS has a disk of its own for the log (VM_DISKS); medium and journal go to VM_OUT.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
@@ -25,6 +25,8 @@ create base.qcow2 16M
 # The base has numbers that no write has.
 qemu-io -c 'write -P 187 0 12M' base.qcow2 >/dev/null
 cp base.qcow2 "$VM_OUT/base.qcow2"
+
+wanted() { [[ " $WORKLOADS " = *" $1 "* ]]; }
 
 # begin NAME ON CREATE-OPTIONS...: the medium with an image, as it is before the log begins; sets IMAGE.
 begin() {
@@ -74,6 +76,7 @@ end() {
 # record_sectors NAME ON KINDS CLUSTER CREATE-OPTIONS...: numbered sectors.
 record_sectors() {
 	local name=$1 on=$2 kinds=$3 cluster=$4 worker
+	wanted "$name" || return 0
 	local -a below=()
 	shift 4
 	[ "$name" != cow ] || below=(-b "qcow2:$DIR/base.qcow2")
@@ -94,6 +97,7 @@ record_sectors() {
 
 # record_database NAME ON MODE: SQLite on an ext4 on the device.
 record_database() {
+	wanted "$1" || return 0
 	begin "$1" "$2" -o cluster_size=65536
 	attach q "$IMAGE" commit_ms 100
 	mount /dev/mapper/q above

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Power cuts at recorded points: a machine records the workloads, their logs are replayed here, and some of the
-# states are attached again in another machine.
+# Power cuts at recorded points: a machine records the workloads (those named, or all), their logs are replayed
+# here, and some of the states are attached again in another machine.
 
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -13,7 +13,7 @@ trap 'rm -rf "$temp"' EXIT
 points=45
 kept=1
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; }
-workloads="allocate cow snapshot mixed growth suspend file database-wal database-delete"
+workloads=${*:-allocate cow snapshot mixed growth suspend file database-wal database-delete}
 
 echo "KTAP version 1"
 disks=()
@@ -22,7 +22,7 @@ for name in $workloads; do
 	disks+=(--disk "$temp/$name.log")
 done
 "$tree/scripts/vm-run" --kernel 6.12 --mem 1536 --timeout 280 --out "$temp/out" \
-	${QCOW2_FULL:+--env QCOW2_FULL=1} "${disks[@]}" "$here/record.sh" >"$temp/record" 2>&1 ||
+	--env "WORKLOADS=$workloads" ${QCOW2_FULL:+--env QCOW2_FULL=1} "${disks[@]}" "$here/record.sh" >"$temp/record" 2>&1 ||
 	{ cat "$temp/record"; echo "not ok 1 recording"; echo "1..1"; exit 1; }
 count=0
 rc=0
