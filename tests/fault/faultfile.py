@@ -46,6 +46,10 @@ class FaultFile(fusepy.Operations):
         self.fault = None
         self.fired = 0
 
+    def mend(self):
+        """Fail no more."""
+        self.fault = None
+
     def arm(self, kind, number, error, for_ever):
         """Let the operation @number (from 1) of a kind fail, or all from there on."""
         self.fault = (kind, number, getattr(errno, error), for_ever)

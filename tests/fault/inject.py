@@ -104,8 +104,8 @@ class Retry(threading.Thread):
 class Guest:
     """Who uses the device, and what it was told."""
 
-    def __init__(self, sectors):
-        self.sectors = sectors
+    def __init__(self, sectors, mend):
+        self.sectors, self.mend = sectors, mend
         self.buffer = mmap.mmap(-1, sectors * 512)
         self.journal = []
         self.number = 0
@@ -152,10 +152,12 @@ class Guest:
         self.journal.append(("flush", 0, 0, 0, error))
 
     def suspend(self):
-        """Suspend and resume: what was flushed by a clean one is durable."""
+        """Suspend and resume: what was flushed by a clean one is durable. A resume in vain can be repeated."""
         dmsetup("suspend", "q")
         clean = "clean=yes" in dmsetup("status", "q")
-        dmsetup("resume", "q", good=clean)
+        if dmsetup("resume", "q", good=False):
+            self.mend()
+            dmsetup("resume", "q")
         self.journal.append(("flush", 0, 0, 0, 0 if clean else 5))
 
     def read(self, sector, count):
@@ -241,7 +243,7 @@ class Injector:
         kernel_log()
         if fault:
             self.served.arm(*fault)
-        guest = Guest(8192)
+        guest = Guest(8192, self.served.mend)
         run = {"image": self.name, "base": bool(self.base), "fault": fault, "attached": self.attach(fault), "fired": 0}
         start = time.monotonic()
         if run["attached"]:
