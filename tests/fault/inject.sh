@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# In the machine: make the images, and let what lies below them fail.
+# In the machine: make the images, and let what lies below those of IMAGES fail.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
@@ -23,6 +23,14 @@ cp base.qcow2 "$VM_OUT/"
 # A block device does not grow.
 cp plain.qcow2 device.qcow2
 truncate -s 3M device.qcow2
-python3 "$TREE/tests/fault/inject.py" "$VM_OUT" "${STEPS:-4}" "plain=plain.qcow2,$DIR/base.qcow2" \
-	"growth=growth.qcow2" "plain-loop=device.qcow2,$DIR/base.qcow2"
+declare -A lines=(
+	[plain]="plain=plain.qcow2,$DIR/base.qcow2"
+	[growth]="growth=growth.qcow2"
+	[plain-loop]="plain-loop=device.qcow2,$DIR/base.qcow2"
+)
+chosen=()
+for name in ${IMAGES}; do
+	chosen+=("${lines[$name]}")
+done
+python3 "$TREE/tests/fault/inject.py" "$VM_OUT" "$STEPS" "${chosen[@]}"
 ok "injected"
