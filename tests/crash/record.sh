@@ -98,7 +98,7 @@ record_sectors() {
 # record_database NAME ON MODE: SQLite on an ext4 on the device.
 record_database() {
 	wanted "$1" || return 0
-	begin "$1" "$2" -o cluster_size=65536
+	begin "$1" "$2" -o cluster_size=4096
 	attach q "$IMAGE" commit_ms 100
 	mount /dev/mapper/q above
 	MOUNTS+=("$DIR/above")

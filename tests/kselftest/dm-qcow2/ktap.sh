@@ -36,15 +36,17 @@ want() {
 # refused ERRNO-NAME SENTENCE COMMAND...: the load must fail with this errno, and the kernel must say
 # SENTENCE (a regular expression).
 refused() {
-	local errno=$1 sentence=$2 out mark=refused-$RANDOM-$RANDOM
+	local errno=$1 sentence=$2 out log mark=refused-$RANDOM-$RANDOM
 	shift 2
 	echo "$mark" >/dev/kmsg
 	if out=$("$@" 2>&1); then
 		fail "not refused: $*"
 	fi
-	grep -qF "$errno" <<<"$out" || fail "errno is not '$errno': $out"
-	dmesg | sed "1,/$mark/d" | grep -qE "qcow2: .*$sentence" ||
-		fail "no sentence '$sentence' in: $(dmesg | sed "1,/$mark/d")"
+	[[ $out == *"$errno"* ]] || fail "errno is not '$errno': $out"
+	log=$(dmesg)
+	log=${log##*"$mark"}
+	sentence="qcow2: [^"$'\n'"]*$sentence"
+	[[ $log =~ $sentence ]] || fail "no '$sentence' in: $log"
 }
 
 need_module() {

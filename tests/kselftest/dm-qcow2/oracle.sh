@@ -6,23 +6,34 @@
 
 # field NAME KEY: of the status; mode and space are keys too.
 field() {
-	dmsetup status "$1" | awk -v key="$2" '
-		key == "mode" { print $5 } key == "space" { print $6 }
-		{ for (i = 7; i <= NF; i++) if (index($i, key "=") == 1) print substr($i, length(key) + 2) }'
+	look "$1" "$2"
+	echo "$FOUND"
+}
+
+# look NAME KEY: sets FOUND to the same, without a process more than dmsetup.
+look() {
+	local status
+	status=$(dmsetup status "$1")
+	FOUND=
+	case $2 in
+	mode) read -r _ _ _ _ FOUND _ <<<"$status" ;;
+	space) read -r _ _ _ _ _ FOUND _ <<<"$status" ;;
+	*) [[ " $status " != *" $2="* ]] || { FOUND=${status#* "$2"=}; FOUND=${FOUND%% *}; } ;;
+	esac
 }
 
 # is NAME KEY VALUE
 is() {
-	local found
-	found=$(field "$1" "$2")
-	[ "$found" = "$3" ] || fail "$1: $2 is '$found', not '$3': $(dmsetup status "$1")"
+	look "$1" "$2"
+	[ "$FOUND" = "$3" ] || fail "$1: $2 is '$FOUND', not '$3': $(dmsetup status "$1")"
 }
 
 # soon NAME KEY VALUE: within ten seconds.
 soon() {
 	local at
 	for ((at = 0; at < 100; at++)); do
-		[ "$(field "$1" "$2")" != "$3" ] || return 0
+		look "$1" "$2"
+		[ "$FOUND" != "$3" ] || return 0
 		sleep 0.1
 	done
 	is "$@"
