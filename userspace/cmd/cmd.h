@@ -15,6 +15,7 @@ extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_info;
 extern const struct cli_command cmd_create;
 extern const struct cli_command cmd_clone;
+extern const struct cli_command cmd_snapshot;
 extern const struct cli_command cmd_monitor;
 extern const struct cli_command cmd_version;
 extern const struct cli_command cmd_help;

@@ -65,3 +65,18 @@ int lock_take(int fd, enum lock_role role)
 	}
 	return lock_probe(fd, role);
 }
+
+int lock_take_edit(int fd, bool graph)
+{
+	short byte;
+
+	for (byte = LOCK_OWNER; byte <= (graph ? LOCK_GRAPH : LOCK_OWNER); byte++) {
+		struct flock lock = {
+			.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1,
+		};
+
+		if (fcntl(fd, F_OFD_SETLK, &lock))
+			return errno == EAGAIN || errno == EACCES ? byte : -errno;
+	}
+	return 0;
+}
