@@ -23,9 +23,17 @@
 
 static int refuse_locked(const struct image *image, int byte)
 {
+	/* Whoever write-locks these is of our kind. */
+	int edited = byte == LOCK_GRAPH ? byte : lock_probe_edit(image->fd);
+
+	if (edited > 0)
+		byte = edited;
 	MEM_FREE char *holder = holder_of_byte(&image->st, byte);
 	MEM_FREE char *shown = holder ? text_printable(holder) : NULL;
 
+	if (edited > 0)
+		return err_fail(ERR_BUSY, image->path, "another edit of the image is under way%s%s",
+				shown ? ": " : "", shown ? shown : "");
 	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
 			byte, shown ? ": " : "", shown ? shown : "");
 }
@@ -134,6 +142,8 @@ void edit_end(struct edit *edit)
 	tables_release(&edit->tables);
 	mapping_release(&edit->active);
 	snapshot_table_release(&edit->snapshots);
+	free(edit->cluster);
+	edit->cluster = NULL;
 	target_close(&edit->target);
 }
 
@@ -212,7 +222,9 @@ static int stage(struct edit *edit)
 /* The one write that makes the new image out of the old one. */
 static int write_header(struct edit *edit)
 {
-	size_t have = edit->image->cluster_len < SECTOR ? edit->image->cluster_len : SECTOR;
+	const u8 *cluster = edit->cluster ? edit->cluster : edit->image->cluster;
+	size_t len_of = edit->cluster ? edit->cluster_len : edit->image->cluster_len;
+	size_t have = len_of < SECTOR ? len_of : SECTOR;
 	u8 *sector = plan_write(&edit->plan, 0, SECTOR, "header");
 	struct qcow2_header_disk disk;
 	u32 len;
@@ -220,7 +232,7 @@ static int write_header(struct edit *edit)
 	/* Promises of others that we do not know how to keep. */
 	edit->header.autoclear_features &= QCOW2_AUTOCLEAR_KNOWN;
 	len = qcow2_header_encode(&edit->header, &disk);
-	memcpy(sector, edit->image->cluster, have);
+	memcpy(sector, cluster, have);
 	memcpy(sector, &disk, len);
 	edit->committed = true;
 	progress_commit();

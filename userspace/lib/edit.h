@@ -43,6 +43,9 @@ struct edit {
 	bool snapshots_dirty;
 	u64 snapshots_hoff, snapshots_len;	/* as they are on disk */
 	struct qcow2_header header;	/* what the new one will say */
+	/* with that many bytes of the new header's cluster, if more than its fields change; ours */
+	u8 *cluster;
+	size_t cluster_len;
 	bool keep_end;			/* the file is not cut behind its last cluster */
 	u64 old_end;
 	bool committed;			/* the header may have been written */
@@ -51,7 +54,6 @@ struct edit {
 /* @edit is for edit_end() also after an error. */
 int edit_begin(struct edit *edit, const char *target, const struct edit_options *options,
 	       unsigned int flags);
-/* The same for a path whose device is nobody's business here: a layer of another edit. */
 int edit_commit(struct edit *edit);
 void edit_end(struct edit *edit);
 

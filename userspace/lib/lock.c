@@ -80,3 +80,15 @@ int lock_take_edit(int fd, bool graph)
 	}
 	return 0;
 }
+
+int lock_probe_edit(int fd)
+{
+	/* A reader meets nothing but a writer. */
+	struct flock lock = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = LOCK_OWNER, .l_len = 1,
+	};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock))
+		return -errno;
+	return lock.l_type == F_UNLCK ? 0 : LOCK_OWNER;
+}

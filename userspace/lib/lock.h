@@ -30,5 +30,7 @@ int lock_take(int fd, enum lock_role role);
 #define LOCK_OWNER	300
 #define LOCK_GRAPH	301
 int lock_take_edit(int fd, bool graph);
+/* Is an edit by someone else under way? LOCK_OWNER, 0, or negative errno. */
+int lock_probe_edit(int fd);
 
 #endif

@@ -123,6 +123,18 @@ int mapping_count(struct mapping *mapping, u32 first, u32 end, int delta)
  * Changes
  */
 
+int mapping_clear(struct mapping *mapping, u32 first, u32 end)
+{
+	int ret = mapping_count(mapping, first, end, -1);
+	u32 i;
+
+	for (i = first; i < end; i++) {
+		mapping->dirty |= mapping->l1[i];
+		mapping->l1[i] = 0;
+	}
+	return ret;
+}
+
 int mapping_table_open(struct mapping *mapping, u32 index, struct mapping_table *table)
 {
 	memset(table, 0, sizeof(*table));
@@ -152,6 +164,50 @@ void mapping_table_set(struct mapping_table *table, u32 nr, u64 raw, u64 bitmap)
 	table->now[nr * step] = cpu_to_be64(raw);
 	if (step == 2)
 		table->now[nr * step + 1] = cpu_to_be64(bitmap);
+}
+
+int mapping_table_drop(struct mapping_table *table, u32 nr)
+{
+	u64 raw, bitmap;
+
+	mapping_table_get(table, nr, &raw, &bitmap);
+	if (!raw && !bitmap)
+		return 0;
+	mapping_table_set(table, nr, 0, 0);
+	return mapping_count_entry(table->mapping, raw, bitmap, -1);
+}
+
+int mapping_table_alloc(struct mapping_table *table, u32 nr, const char *what, void **data)
+{
+	struct mapping *mapping = table->mapping;
+	u64 hoff;
+	int ret = mapping_table_drop(table, nr);
+
+	if (!ret)
+		ret = refcounts_alloc(mapping->counts, 1, &hoff);
+	if (ret)
+		return ret;
+	*data = plan_write(mapping->plan, hoff, mapping->image->geo.cluster_size, what);
+	mapping_table_set(table, nr, qcow2_l2_encode(QCOW2_CLUSTER_DATA, hoff, true),
+			  qcow2_l2_encode_bitmap(~0U, 0));
+	return 0;
+}
+
+int mapping_table_zero(struct mapping_table *table, u32 nr, bool is_bottom)
+{
+	const struct qcow2_geometry *geo = &table->mapping->image->geo;
+	int ret = mapping_table_drop(table, nr);
+	void *data;
+
+	if (ret || is_bottom)
+		return ret;
+	if (geo->version < 3)
+		return mapping_table_alloc(table, nr, "zeros", &data);
+	if (geo->extended_l2)
+		mapping_table_set(table, nr, 0, qcow2_l2_encode_bitmap(0, ~0U));
+	else
+		mapping_table_set(table, nr, qcow2_l2_encode(QCOW2_CLUSTER_ZERO_PLAIN, 0, false), 0);
+	return 0;
 }
 
 static bool is_empty(const struct mapping_table *table)

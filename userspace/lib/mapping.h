@@ -43,13 +43,24 @@ void mapping_resize(struct mapping *mapping, u32 size);
 int mapping_count(struct mapping *mapping, u32 first, u32 end, int delta);
 /* The same for the clusters that one L2 entry leads to. */
 int mapping_count_entry(struct mapping *mapping, u64 raw, u64 bitmap, int delta);
+/* The entries [@first, @end) lead nowhere any more; what they led to is counted down. */
+int mapping_clear(struct mapping *mapping, u32 first, u32 end);
 /* Make COPIED what the counts say, everywhere; only the active mapping needs that. */
 int mapping_refresh(struct mapping *mapping);
 
 int mapping_table_open(struct mapping *mapping, u32 index, struct mapping_table *table);
 void mapping_table_get(const struct mapping_table *table, u32 nr, u64 *raw, u64 *bitmap);
 void mapping_table_set(struct mapping_table *table, u32 nr, u64 raw, u64 bitmap);
-/* Plan the table's new place if it has changed. */
+/* Entry @nr is empty; what it led to is counted down. */
+int mapping_table_drop(struct mapping_table *table, u32 nr);
+/* Entry @nr is a new cluster of its own; the buffer for its data is as that of plan_write(). */
+int mapping_table_alloc(struct mapping_table *table, u32 nr, const char *what, void **data);
+/* Entry @nr reads as zeros; @is_bottom: nothing is below the image. */
+int mapping_table_zero(struct mapping_table *table, u32 nr, bool is_bottom);
+/*
+ * Plan the table's new place if it has changed. It can be read again only after
+ * the plan was executed: who changes a table changes it once.
+ */
 int mapping_table_close(struct mapping_table *table);
 
 /* Plan the L1 table's new place if it has changed; the caller puts hoff and size into the header. */

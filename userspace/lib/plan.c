@@ -177,6 +177,30 @@ void plan_discard(struct plan *plan, u64 hoff, u64 len)
 				 len);
 }
 
+int plan_zero(struct plan *plan, u64 hoff, u64 len)
+{
+	u64 range[2] = { hoff, len }, part;
+	int failed;
+
+	if (plan->ret)
+		return plan->ret;
+	if (plan->dry_run) {
+		out_text("zero     %#14llx %12llu\n", (unsigned long long)hoff,
+			 (unsigned long long)len);
+		return 0;
+	}
+	if (plan->image->is_block)
+		failed = ioctl(plan->image->fd, BLKZEROOUT, range);
+	else
+		failed = fallocate(plan->image->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   hoff, len);
+	for (; failed && len; hoff += part, len -= part) {
+		part = len < PIECE ? len : PIECE;
+		plan_write(plan, hoff, part, "zeros");
+	}
+	return plan->ret;
+}
+
 int plan_truncate(struct plan *plan, u64 end)
 {
 	if (plan->ret || plan->image->is_block)

@@ -61,6 +61,8 @@ void *plan_write(struct plan *plan, u64 hoff, size_t len, const char *what);
 int plan_barrier(struct plan *plan);
 /* The bytes are nobody's any more. Failure does not matter. */
 void plan_discard(struct plan *plan, u64 hoff, u64 len);
+/* Zeros to @len bytes at @hoff that no pending write touches. */
+int plan_zero(struct plan *plan, u64 hoff, u64 len);
 /* Cut or extend a regular file. */
 int plan_truncate(struct plan *plan, u64 end);
 

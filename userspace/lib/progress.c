@@ -22,7 +22,9 @@ static enum form form;
 static const char *subject, *phase;
 static u64 last;
 static bool shown;
-static volatile sig_atomic_t is_interrupted;
+static sig_atomic_t is_interrupted;
+static unsigned int depth;
+static bool is_complete;
 static struct sigaction old_actions[3];
 static const int signals[3] = { SIGINT, SIGTERM, SIGHUP };
 
@@ -36,7 +38,7 @@ static u64 now(void)
 
 static void interrupt(int signal)
 {
-	is_interrupted = signal;
+	__atomic_store_n(&is_interrupted, signal, __ATOMIC_RELAXED);
 }
 
 void progress_start(const char *wanted, const char *about)
@@ -44,6 +46,9 @@ void progress_start(const char *wanted, const char *about)
 	struct sigaction action = { .sa_handler = interrupt, .sa_flags = SA_RESTART };
 	int i;
 
+	if (depth++)
+		return;
+	is_complete = false;
 	form = isatty(STDERR_FILENO) && !err_is_quiet ? TERMINAL : NONE;
 	if (wanted && !strcmp(wanted, "json"))
 		form = JSON;
@@ -88,12 +93,12 @@ static void clear_bar(void)
 
 int progress_step(u64 done, u64 total)
 {
+	int signal = __atomic_load_n(&is_interrupted, __ATOMIC_RELAXED);
 	u64 time;
 
-	if (is_interrupted) {
+	if (signal) {
 		clear_bar();
-		return err_fail(ERR_FAILED, subject, "interrupted (%s)",
-				sigabbrev_np(is_interrupted));
+		return err_fail(ERR_FAILED, subject, "interrupted (%s)", sigabbrev_np(signal));
 	}
 	if (form == NONE)
 		return 0;
@@ -112,15 +117,16 @@ void progress_commit(void)
 
 	for (i = 0; subject && i < 3; i++)
 		sigaction(signals[i], &ignore, NULL);
+	is_complete = true;
 }
 
 void progress_end(void)
 {
 	int i;
 
-	if (!subject)
+	if (!depth || --depth)
 		return;
-	if (form == JSON)
+	if (form == JSON && is_complete)
 		show(1, 1);
 	clear_bar();
 	for (i = 0; i < 3; i++)

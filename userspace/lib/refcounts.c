@@ -222,9 +222,9 @@ static int add_one(struct refcounts *counts, u64 hclu, int delta)
 		return fail_corrupt(counts, hclu, "is in use, but its reference count is 0");
 	if (delta > 0 && value == counts->max)
 		return err_fail(ERR_UNSUPPORTED, counts->image->path,
-				"cluster %#llx: a reference count of %u bits cannot hold one more",
+				"cluster %#llx: a reference count of %u bit%s cannot hold one more",
 				(unsigned long long)qcow2_to_off(geometry(counts), hclu),
-				1U << counts->order);
+				1U << counts->order, counts->order ? "s" : "");
 	return refcounts_set(counts, hclu, value + delta);
 }
 

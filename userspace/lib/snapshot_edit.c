@@ -129,9 +129,10 @@ static int replace_active(struct edit *edit, struct mapping *wanted)
 {
 	int ret;
 
-	ret = mapping_count(wanted, 0, wanted->size, 1);
+	/* Down before up: the snapshot itself keeps what it leads to, and narrow counts suffice. */
+	ret = mapping_count(&edit->active, 0, edit->active.size, -1);
 	if (!ret)
-		ret = mapping_count(&edit->active, 0, edit->active.size, -1);
+		ret = mapping_count(wanted, 0, wanted->size, 1);
 	if (ret)
 		return ret;
 	mapping_resize(&edit->active, wanted->size);
