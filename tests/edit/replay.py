@@ -279,12 +279,15 @@ def one_commit(name):
     old = {path: open(path, "rb").read() for path in ("image", "image.base")}
     inodes = {os.stat(path).st_ino: path for path in old}
     top, below, is_raw = qcow2.load("image").views(), views_of_below("image.base"), old["image.base"][:4] != b"QFI\xfb"
+    size, before = top["disk"][0], qcow2.load("image.base")
     rc, said = call(["commit", "image"], "log")
     expect(rc == 0, f"exit {rc}: {said}")
     emptied, merged = qcow2.load("image"), qcow2.load("image.base")
     expect(emptied.views() == top, "the image shows something else")
     expect(not any(emptied.l1), "the image is not empty")
-    expect(merged.digest(min(merged.size, top["disk"][0])) == top["disk"][1], "the backing file shows something else")
+    expect(merged.digest(min(merged.size, size)) == top["disk"][1], "the backing file shows something else")
+    rest = max(0, before.size - size)
+    expect(merged.read(size, rest) == before.read(size, rest), "the backing file changed behind the end of the image")
     wanted = views_of_below("image.base")
     if not is_raw:
         same_as_qemu("image.base", merged)

@@ -168,7 +168,7 @@ def overlay(path, size, options="", kind="qcow2"):
        "write -z 704k 100k", "write -P 43 900k 512", "write -P 0 960k 64k")
 
 
-def over(base, *words, **keys):
+def over(base, *words, more=(), **keys):
     """Return a maker of an image over one of another variety, or over a raw file of so many bytes."""
     def make(path):
         if isinstance(base, int):
@@ -176,6 +176,7 @@ def over(base, *words, **keys):
                 file.write((b"raw " * (base // 4 + 1))[:base])
         else:
             VARIETIES[base](path + ".base")
+            io(path + ".base", "write -P 55 520k 480k", *more)
         overlay(path, *words, **keys)
     return make
 
@@ -193,7 +194,7 @@ OVERLAYS = {
     "4k-over-2M": over("2M", 12 * MIB, "cluster_size=4k"),
     "larger-over-v2": over("v2-bare", 6 * MIB + 512),
     "over-v2": over("v2", 4 * MIB, "cluster_size=512"),
-    "smaller-over-extended": over("extended", 1 * MIB + 1536, "cluster_size=4k"),
+    "smaller-over-extended": over("extended", 1 * MIB + 1536, "cluster_size=4k", more=["write -P 56 1M 64k"]),
     "over-deflate": over("deflate", 4 * MIB, "extended_l2=on"),
     "over-odd-raw": over(1234567, 3 * MIB, kind="raw"),
     "over-longer-raw": over(5 << 20, 1 * MIB + 512, "compat=0.10", kind="raw"),
