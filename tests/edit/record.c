@@ -3,12 +3,14 @@
 /*
  * Preloaded into qcow2ctl: everything that changes a file is noted, in order,
  * in the file that QCOW2_RECORD names. A record is a head and, of a write, the
- * bytes.
+ * bytes. After change number QCOW2_AFTER (0 is the first) the process gets the
+ * signal QCOW2_SIGNAL.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -22,6 +24,7 @@ struct head {
 };
 
 static int record_fd = -1;
+static long left = -1;
 
 static void __attribute__((constructor)) start(void)
 {
@@ -29,6 +32,14 @@ static void __attribute__((constructor)) start(void)
 
 	if (path)
 		record_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (getenv("QCOW2_AFTER"))
+		left = atol(getenv("QCOW2_AFTER"));
+}
+
+static void count(char op)
+{
+	if (op != 's' && !left--)
+		raise(atoi(getenv("QCOW2_SIGNAL")));
 }
 
 static void note(char op, int fd, uint64_t offset, uint64_t length, const void *data)
@@ -36,6 +47,7 @@ static void note(char op, int fd, uint64_t offset, uint64_t length, const void *
 	struct stat st;
 	struct head head = { op, 0, offset, length };
 
+	count(op);
 	if (record_fd < 0 || fstat(fd, &st))
 		return;
 	head.inode = st.st_ino;

@@ -4,11 +4,10 @@
  * snapshot create, list, apply, delete.
  */
 #include <string.h>
-#include "../lib/create.h"
 #include "../lib/err.h"
-#include "../lib/mem.h"
 #include "../lib/snapshot.h"
 #include "../lib/snapshot_edit.h"
+#include "../lib/snapshot_external.h"
 #include "cmd.h"
 #include "edit.h"
 
@@ -25,34 +24,10 @@ struct create_args {
 
 static const struct cli_option create_options[] = {
 	{ "external", 0, CLI_STRING, offsetof(struct create_args, external), "OVERLAY",
-	  .help = "write to a new image OVERLAY from now on, TARGET stays as it is" },
+	  .help = "instead of TAG: a new image over TARGET" },
 	{ "edit", 0, CLI_TABLE, offsetof(struct create_args, edit), .table = cmd_edit_options },
 	{ }
 };
-
-static int create_external(const char *text, const char *overlay)
-{
-	struct create_request request = { .path = overlay, .version = 3, .cluster_bits = 16,
-					  .refcount_order = 4 };
-	MEM_FREE char *backing = NULL;
-	struct newfile file = NEWFILE_CLOSED;
-	struct target target;
-	int ret = target_open(&target, text);
-
-	if (!ret && target.device)
-		ret = err_fail(ERR_BUSY, target.image.path, "image is in use by device %s",
-			       target.device);
-	if (!ret) {
-		backing = image_real_path(&target.image);
-		request.backing = backing;
-		request.size = target.image.header.size;
-		request.cluster_bits = target.image.header.cluster_bits;
-		ret = create_image(&request, &file);
-	}
-	newfile_close(&file, ret);
-	target_close(&target);
-	return ret;
-}
 
 static int run_create(void *data, char **operands)
 {
@@ -61,7 +36,7 @@ static int run_create(void *data, char **operands)
 	if (args->external && operands[1])
 		return err_usage("with --external there is no TAG");
 	if (args->external)
-		return create_external(operands[0], args->external);
+		return snapshot_create_external(operands[0], args->external, &args->edit);
 	if (!operands[1])
 		return err_usage("missing argument, TAG");
 	if (!*operands[1] || strlen(operands[1]) > MAX_TAG)
@@ -72,10 +47,10 @@ static int run_create(void *data, char **operands)
 static const struct cli_command cmd_create_snapshot = {
 	.name = "snapshot create",
 	.action = "create the snapshot",
-	.synopsis = "TARGET TAG",
+	.synopsis = "TARGET {TAG | --external OVERLAY}",
 	.summary = "Keep the disk as it is now under the name TAG",
 	.text = "The snapshot lives inside the image. With --external there is no TAG: a new image\n"
-		"OVERLAY is made over TARGET, which is not written any more.\n",
+		"OVERLAY is made over TARGET, which must not be written any more. OVERLAY must not exist.\n",
 	.options = create_options,
 	.min_operands = 1,
 	.max_operands = 2,

@@ -21,10 +21,12 @@
  * Begin
  */
 
-static int refuse_locked(const struct image *image, int byte)
+int edit_refuse_locked(const struct image *image, int byte)
 {
+	if (byte < 0)
+		return err_errno_what(-byte, image->path, "cannot lock the image");
 	/* Whoever write-locks these is of our kind. */
-	int edited = byte == LOCK_GRAPH ? byte : lock_probe_edit(image->fd);
+	int edited = lock_probe_edit(image->fd);
 
 	if (edited > 0)
 		byte = edited;
@@ -33,6 +35,9 @@ static int refuse_locked(const struct image *image, int byte)
 
 	if (edited > 0)
 		return err_fail(ERR_BUSY, image->path, "another edit of the image is under way%s%s",
+				shown ? ": " : "", shown ? shown : "");
+	if (byte == LOCK_GRAPH)
+		return err_fail(ERR_BUSY, image->path, "a view of a snapshot is attached%s%s",
 				shown ? ": " : "", shown ? shown : "");
 	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
 			byte, shown ? ": " : "", shown ? shown : "");
@@ -47,20 +52,18 @@ int edit_lock(struct image *image, bool graph)
 	ret = lock_take(image->fd, LOCK_WRITER);
 	if (!ret)
 		ret = lock_take_edit(image->fd, graph);
-	if (ret < 0)
-		return err_errno_what(-ret, image->path, "cannot lock the image");
-	return ret ? refuse_locked(image, ret) : 0;
+	return ret ? edit_refuse_locked(image, ret) : 0;
 }
 
-static int check_unclean(const struct edit *edit)
+int edit_check_unclean(const struct image *image)
 {
-	const struct qcow2_header *h = &edit->image->header;
+	const struct qcow2_header *h = &image->header;
 	bool corrupt = h->incompatible_features & QCOW2_INCOMPAT_CORRUPT;
-	MEM_FREE char *path = text_shell(edit->image->path);
+	MEM_FREE char *path = text_shell(image->path);
 
 	if (!corrupt && !(h->incompatible_features & QCOW2_INCOMPAT_DIRTY))
 		return 0;
-	err_fail(ERR_CORRUPT, edit->image->path, "image is %s",
+	err_fail(ERR_CORRUPT, image->path, "image is %s",
 		 corrupt ? "marked corrupt" : "dirty (it was not closed cleanly)");
 	err_hint("qcow2ctl repair %s", path);
 	return ERR_CORRUPT;
@@ -117,7 +120,7 @@ int edit_begin(struct edit *edit, const char *text, const struct edit_options *o
 	progress_start(options->progress, text);
 	ret = open_image(edit, text);
 	if (!ret && !(flags & EDIT_UNCLEAN))
-		ret = check_unclean(edit);
+		ret = edit_check_unclean(edit->image);
 	if (ret)
 		return ret;
 	edit->header = edit->image->header;

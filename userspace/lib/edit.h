@@ -64,6 +64,10 @@ int edit_load_snapshot(struct edit *edit, u32 index, struct mapping *mapping);
 /* Entry @id, or an error. */
 int edit_find_snapshot(const struct edit *edit, const char *id, u32 *index);
 
+/* Somebody else holds byte @byte, as lock_take() says, or it is a negative errno. */
+int edit_refuse_locked(const struct image *image, int byte);
+/* Refuse a dirty or corrupt image. */
+int edit_check_unclean(const struct image *image);
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
 
