@@ -54,6 +54,8 @@ static int run(void *args, char **operands)
 		return err_usage("'%s' is not a command", *operands);
 	if (operands[1]) {
 		group = command;
+		if (!group->commands)
+			return err_usage("one argument too many: '%s'", operands[1]);
 		command = cli_find(group, operands[1]);
 		if (!command)
 			return err_usage("'%s %s' is not a command", group->name, operands[1]);
