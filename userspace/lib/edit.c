@@ -69,6 +69,11 @@ int edit_check_unclean(const struct image *image)
 	return ERR_CORRUPT;
 }
 
+static u64 table_clusters(const struct edit *edit, u64 len)
+{
+	return qcow2_to_clu(&edit->image->geo, qcow2_round_up(&edit->image->geo, len));
+}
+
 void edit_init_mapping(struct edit *edit, struct mapping *mapping)
 {
 	memset(mapping, 0, sizeof(*mapping));
@@ -76,6 +81,50 @@ void edit_init_mapping(struct edit *edit, struct mapping *mapping)
 	mapping->counts = &edit->counts;
 	mapping->tables = &edit->tables;
 	mapping->plan = &edit->plan;
+}
+
+/*
+ * An allocator that follows wrong counts would write over what is in use, and
+ * an entry that leads into metadata frees it when it goes: the metadata at
+ * least must be counted, before and after. Whoever goes through the data finds
+ * out about that.
+ */
+static int verify_counts(const struct edit *edit)
+{
+	const struct refcounts *counts = &edit->counts;
+	const struct qcow2_header *h = &edit->header;
+	u64 i, hoff;
+	int ret;
+
+	if (edit->flags & (EDIT_UNCLEAN | EDIT_HEADER))
+		return 0;
+
+	ret = refcounts_verify(counts, 0, 1);
+	if (!ret)
+		ret = refcounts_verify(counts, h->refcount_table_offset,
+				       h->refcount_table_clusters);
+	if (!ret)
+		ret = refcounts_verify(counts, h->l1_table_offset,
+				       table_clusters(edit, h->l1_size * (u64)sizeof(__be64)));
+	if (!ret)
+		ret = refcounts_verify(counts, h->snapshots_offset,
+				       table_clusters(edit, edit->snapshots.len));
+	/* Those that have changed have got new places, which are counted. */
+	for (i = 0; !ret && i < counts->nr_blocks; i++) {
+		if (!counts->blocks[i].dirty)
+			ret = refcounts_verify(counts, counts->blocks[i].hoff, 1);
+	}
+	for (i = 0; !ret && i < edit->active.size; i++) {
+		hoff = edit->active.l1[i] & QCOW2_L1_HOFF_MASK;
+		ret = refcounts_verify(counts, hoff, 1);
+	}
+	for (i = 0; !ret && i < edit->snapshots.count; i++) {
+		const struct qcow2_snapshot *snap = &edit->snapshots.entries[i];
+
+		ret = refcounts_verify(counts, snap->l1_table_offset,
+				       table_clusters(edit, snap->l1_size * (u64)sizeof(__be64)));
+	}
+	return ret;
 }
 
 /* Metadata as the header says it is. */
@@ -89,7 +138,9 @@ static int load(struct edit *edit)
 	edit->snapshots_len = edit->snapshots.len;
 	if (!ret && !(edit->flags & EDIT_UNCLEAN))
 		ret = refcounts_load(&edit->counts, edit->image, false);
-	return ret ? ret : mapping_load(&edit->active, h->l1_table_offset, h->l1_size);
+	if (!ret)
+		ret = mapping_load(&edit->active, h->l1_table_offset, h->l1_size);
+	return ret ? ret : verify_counts(edit);
 }
 
 static int open_image(struct edit *edit, const char *text)
@@ -173,11 +224,6 @@ int edit_find_snapshot(const struct edit *edit, const char *id, u32 *index)
  * Commit
  */
 
-static u64 table_clusters(const struct edit *edit, u64 len)
-{
-	return qcow2_to_clu(&edit->image->geo, qcow2_round_up(&edit->image->geo, len));
-}
-
 static int stage_snapshots(struct edit *edit)
 {
 	const struct snapshot_table *table = &edit->snapshots;
@@ -242,11 +288,15 @@ static int write_header(struct edit *edit)
 	return plan_barrier(&edit->plan);
 }
 
+/* Behind what was counted there may have been what was not, but should have been: that stays. */
 static int shorten(struct edit *edit)
 {
 	u64 end;
 
-	if (edit->keep_end || edit->flags & EDIT_HEADER || edit->image->is_block)
+	if (edit->keep_end || edit->image->is_block)
+		return 0;
+	end = qcow2_to_off(&edit->image->geo, refcounts_old_end(&edit->counts));
+	if (edit->old_end > end)
 		return 0;
 	end = qcow2_to_off(&edit->image->geo, refcounts_end(&edit->counts));
 	return end < edit->image->end ? plan_truncate(&edit->plan, end) : 0;
@@ -259,12 +309,14 @@ int edit_commit(struct edit *edit)
 	progress_phase("writing");
 	ret = stage(edit);
 	if (!ret)
+		ret = verify_counts(edit);
+	if (!ret)
 		ret = plan_barrier(&edit->plan);
 	if (!ret)
 		ret = progress_step(0, 1);
 	if (!ret)
 		ret = write_header(edit);
-	if (ret)
+	if (ret || edit->flags & EDIT_HEADER)
 		return ret;
 	refcounts_discard(&edit->counts, &edit->plan);
 	ret = shorten(edit);

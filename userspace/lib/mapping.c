@@ -219,6 +219,12 @@ static bool is_empty(const struct mapping_table *table)
 	return i == nr;
 }
 
+void mapping_table_forget(struct mapping_table *table)
+{
+	free(table->now);
+	table->now = NULL;
+}
+
 int mapping_table_close(struct mapping_table *table)
 {
 	struct mapping *mapping = table->mapping;
@@ -237,8 +243,7 @@ int mapping_table_close(struct mapping_table *table)
 			memcpy(plan_write(mapping->plan, hoff, cluster_size, "L2 table"),
 			       table->now, cluster_size);
 	}
-	free(table->now);
-	table->now = NULL;
+	mapping_table_forget(table);
 	mapping->l1[table->index] = hoff ? qcow2_l1_encode(hoff, true) : 0;
 	mapping->dirty = true;
 	return ret;

@@ -62,6 +62,8 @@ int mapping_table_zero(struct mapping_table *table, u32 nr, bool is_bottom);
  * the plan was executed: who changes a table changes it once.
  */
 int mapping_table_close(struct mapping_table *table);
+/* After an error instead. */
+void mapping_table_forget(struct mapping_table *table);
 
 /* Plan the L1 table's new place if it has changed; the caller puts hoff and size into the header. */
 int mapping_stage(struct mapping *mapping);

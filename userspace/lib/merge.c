@@ -205,7 +205,7 @@ static int write_table(struct merge *m, u32 index)
 	const struct qcow2_geometry *geo = &m->below.image->geo;
 	u64 start = (u64)index << qcow2_l1_shift(geo), end = start + (1ULL << qcow2_l1_shift(geo));
 	u64 goff, next = start;
-	struct mapping_table table;
+	struct mapping_table table = { 0 };
 	int ret = find_next(m, &next);
 	u32 nr;
 
@@ -225,7 +225,10 @@ static int write_table(struct merge *m, u32 index)
 		if (!ret && (next < goff + geo->cluster_size || is_gained(m, &table, nr, goff)))
 			ret = write_cluster(m, &table, nr, goff);
 	}
-	return ret ? ret : mapping_table_close(&table);
+	if (!ret)
+		return mapping_table_close(&table);
+	mapping_table_forget(&table);
+	return ret;
 }
 
 static int grow_below(struct merge *m)

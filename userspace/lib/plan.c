@@ -118,7 +118,8 @@ static void execute(struct plan *plan)
 	struct piece piece = { 0 };
 	size_t i;
 
-	qsort(plan->writes, plan->nr_writes, sizeof(*plan->writes), by_place);
+	if (plan->nr_writes)
+		qsort(plan->writes, plan->nr_writes, sizeof(*plan->writes), by_place);
 	if (plan->dry_run)
 		print_writes(plan);
 	for (i = 0; !plan->dry_run && !plan->ret && i < plan->nr_writes; i++)

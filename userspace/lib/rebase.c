@@ -34,7 +34,8 @@ static void put(struct layout *l, const void *data, u32 len)
 		l->full = true;
 		return;
 	}
-	memcpy(l->new + l->pos, data, len);
+	if (len)
+		memcpy(l->new + l->pos, data, len);
 	l->pos += len;
 }
 

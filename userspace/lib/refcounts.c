@@ -15,6 +15,7 @@
 #include "refcounts.h"
 #include "text.h"
 
+#define NO_COUNT	"is in use, but its reference count is 0"
 #define RUN_BYTES	(4U << 20)	/* of blocks that are read at once */
 
 static const struct qcow2_geometry *geometry(const struct refcounts *counts)
@@ -54,6 +55,30 @@ void refcounts_start(struct refcounts *counts, const struct image *image)
 	counts->dirty = true;
 }
 
+static int compare(const void *a, const void *b)
+{
+	u64 left = *(const u64 *)a, right = *(const u64 *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* A table that leads to one block again and again would need any amount of memory. */
+static int check_distinct(const struct refcounts *counts)
+{
+	MEM_FREE u64 *places = mem_zalloc(counts->nr_blocks * sizeof(*places));
+	u64 i;
+
+	for (i = 0; i < counts->nr_blocks; i++)
+		places[i] = counts->blocks[i].hoff;
+	qsort(places, counts->nr_blocks, sizeof(*places), compare);
+	for (i = 1; i < counts->nr_blocks; i++) {
+		if (places[i] && places[i] == places[i - 1])
+			return fail_corrupt(counts, qcow2_to_clu(geometry(counts), places[i]),
+					    "is a refcount block twice");
+	}
+	return 0;
+}
+
 static int load_table(struct refcounts *counts, bool tolerant)
 {
 	const struct image *image = counts->image;
@@ -75,8 +100,11 @@ static int load_table(struct refcounts *counts, bool tolerant)
 					"refcount table entry %#llx: %s",
 					(unsigned long long)be64_to_cpu(table[i]),
 					qcow2_verdict_text(block->verdict));
+		if (block->hoff >= image->end && !tolerant)
+			return fail_corrupt(counts, qcow2_to_clu(&image->geo, block->hoff),
+					    "is a refcount block and beyond the end of the image");
 	}
-	return 0;
+	return tolerant ? 0 : check_distinct(counts);
 }
 
 /* Read the blocks from @first on that adjoin each other on disk; *@next is the one behind. */
@@ -97,8 +125,13 @@ static int load_run(struct refcounts *counts, u64 first, u64 *next)
 	if (ret)
 		return err_errno_what(-ret, counts->image->path, "cannot read the refcounts");
 	for (i = first; i < *next; i++) {
+		const u8 *block = run + (i - first) * cluster_size;
+
+		/* Nothing is kept of one without counts. */
+		if (!*block && !memcmp(block, block + 1, cluster_size - 1))
+			continue;
 		counts->blocks[i].now = mem_aligned(cluster_size);
-		memcpy(counts->blocks[i].now, run + (i - first) * cluster_size, cluster_size);
+		memcpy(counts->blocks[i].now, block, cluster_size);
 	}
 	return 0;
 }
@@ -193,12 +226,12 @@ static void make_dirty(struct refcounts *counts, struct refcount_block *block)
 		return;
 	block->dirty = true;
 	counts->dirty = true;
-	if (!block->now) {
-		block->now = mem_aligned(cluster_size);
-	} else if (block->hoff) {
+	if (block->hoff)
 		block->old = mem_aligned(cluster_size);
+	if (!block->now)
+		block->now = mem_aligned(cluster_size);
+	else if (block->old)
 		memcpy(block->old, block->now, cluster_size);
-	}
 }
 
 int refcounts_set(struct refcounts *counts, u64 hclu, u64 value)
@@ -214,12 +247,23 @@ int refcounts_set(struct refcounts *counts, u64 hclu, u64 value)
 	return 0;
 }
 
+int refcounts_verify(const struct refcounts *counts, u64 hoff, u64 nr)
+{
+	u64 hclu = qcow2_to_clu(geometry(counts), hoff), i;
+
+	for (i = 0; i < nr; i++) {
+		if (!refcounts_get(counts, hclu + i))
+			return fail_corrupt(counts, hclu + i, NO_COUNT);
+	}
+	return 0;
+}
+
 static int add_one(struct refcounts *counts, u64 hclu, int delta)
 {
 	u64 value = refcounts_get(counts, hclu);
 
 	if (!value)
-		return fail_corrupt(counts, hclu, "is in use, but its reference count is 0");
+		return fail_corrupt(counts, hclu, NO_COUNT);
 	if (delta > 0 && value == counts->max)
 		return err_fail(ERR_UNSUPPORTED, counts->image->path,
 				"cluster %#llx: a reference count of %u bit%s cannot hold one more",
@@ -238,7 +282,8 @@ int refcounts_add(struct refcounts *counts, u64 hoff, u64 nr, int delta)
 	return ret;
 }
 
-u64 refcounts_end(const struct refcounts *counts)
+static u64 find_end(const struct refcounts *counts,
+		    u64 (*count)(const struct refcounts *counts, u64 hclu))
 {
 	u32 bits = geometry(counts)->refblock_bits;
 	u64 i = counts->nr_blocks, hclu;
@@ -247,11 +292,21 @@ u64 refcounts_end(const struct refcounts *counts)
 		if (!counts->blocks[i].now)
 			continue;
 		for (hclu = (i + 1) << bits; hclu-- > i << bits;) {
-			if (refcounts_get(counts, hclu))
+			if (count(counts, hclu))
 				return hclu + 1;
 		}
 	}
 	return 0;
+}
+
+u64 refcounts_end(const struct refcounts *counts)
+{
+	return find_end(counts, refcounts_get);
+}
+
+u64 refcounts_old_end(const struct refcounts *counts)
+{
+	return find_end(counts, get_old);
 }
 
 /* ------------------------------------------------------------------------

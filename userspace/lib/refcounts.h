@@ -51,6 +51,8 @@ u64 refcounts_get(const struct refcounts *counts, u64 hclu);
 /* Add @delta (+1, -1) to each of @nr clusters from the one at @hoff on. */
 int refcounts_add(struct refcounts *counts, u64 hoff, u64 nr, int delta);
 int refcounts_set(struct refcounts *counts, u64 hclu, u64 value);
+/* Refuse if one of the @nr clusters from the one at @hoff on has no count, although it is in use. */
+int refcounts_verify(const struct refcounts *counts, u64 hoff, u64 nr);
 /* @nr adjoining free clusters get the count 1. */
 int refcounts_alloc(struct refcounts *counts, u64 nr, u64 *hoff);
 /*
@@ -62,5 +64,7 @@ int refcounts_stage(struct refcounts *counts, struct plan *plan);
 void refcounts_discard(const struct refcounts *counts, struct plan *plan);
 /* One past the last cluster with a count. */
 u64 refcounts_end(const struct refcounts *counts);
+/* The same on disk. */
+u64 refcounts_old_end(const struct refcounts *counts);
 
 #endif

@@ -150,7 +150,10 @@ static int change_table(struct resize *r, u32 index)
 		else
 			ret = mapping_table_drop(&table, nr);
 	}
-	return ret ? ret : mapping_table_close(&table);
+	if (!ret)
+		return mapping_table_close(&table);
+	mapping_table_forget(&table);
+	return ret;
 }
 
 /* What the backing file has behind the old end must not be seen. */
