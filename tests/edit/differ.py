@@ -54,7 +54,8 @@ class Pair:
         self.chance = random.Random(seed)
         options, below = KINDS[seed % len(KINDS)]
         self.version = 2 if "0.10" in options else 3
-        self.limit = 14 if "bits=4" in options else 40
+        # Counts up to 15, and qemu-img counts up before it counts down when it goes back to a snapshot.
+        self.limit = 13 if "bits=4" in options else 40
         self.below = below
         self.size = 1 * MIB if "=512" in options else 4 * MIB
         self.cluster = 64 * KIB
@@ -211,7 +212,7 @@ def one_seed(seed):
 
 def main():
     """Run all seeds, in two processes; print KTAP."""
-    seeds = [int(word) for word in sys.argv[2:]] or range((6 if FULL else 2) * len(KINDS))
+    seeds = [int(word) for word in sys.argv[2:]] or range((3 if FULL else 2) * len(KINDS))
     failed = number = 0
     print("KTAP version 1")
     with multiprocessing.Pool(2, maxtasksperchild=1) as pool:

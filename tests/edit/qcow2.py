@@ -169,6 +169,17 @@ class Image:
                 self.whole[goff:goff + len(data)] = data
         return Raw(self.whole).read(offset, length)
 
+    def entries(self):
+        """Return the bytes of all snapshot table entries, by id."""
+        found = {}
+        at = self.snapshots_at
+        for name, tag, _, _, _ in self.snapshots():
+            extra, = struct.unpack(">I", self.data[at + 36:at + 40])
+            end = at + 40 + extra + len(name.encode()) + len(tag.encode())
+            found[name] = bytes(self.data[at:end])
+            at = (end + 7) & ~7
+        return found
+
     def snapshots(self):
         """Yield (id, tag, disk size, size of the state, L1 table)."""
         at = self.snapshots_at

@@ -264,6 +264,9 @@ def one_edit(variety, name):
     expect(rc == 0, f"exit {rc}: {said}")
     new = qcow2.load("work")
     expect(new.views() == wanted, f"result {new.views()}, expected {wanted}")
+    kept = [key for key in image.entries() if name != "delete" or key != words[-1]]
+    expect(list(new.entries())[:len(kept)] == kept, "other snapshots, or in another order")
+    expect(all(new.entries()[key] == image.entries()[key] for key in kept), "a snapshot table entry changed")
     expect(check("work") == 0, "leaks at the end")
     same_as_qemu("work", new)
     return Replay(bytes(image.data), records("log"), [image.views(), wanted], f"{variety}/{name}").run()

@@ -131,6 +131,38 @@ def with_state(path):
     run("qemu-img", "snapshot", "-a", "state", path)
 
 
+def rewrite_entries(path, change):
+    """Let change(fixed 40 bytes, extra data) return new ones for each snapshot table entry; no entry gets longer than 512 bytes."""
+    with open(path, "r+b") as file:
+        header = file.read(72)
+        count, at = struct.unpack(">IQ", header[60:72])
+        file.seek(at)
+        table, new, pos = file.read(65536), b"", 0
+        for _ in range(count):
+            fixed = table[pos:pos + 40]
+            length, = struct.unpack(">I", fixed[36:])
+            names = sum(struct.unpack(">HH", fixed[12:16]))
+            end = pos + 40 + length + names
+            fixed, extra = change(fixed, table[pos + 40:pos + 40 + length])
+            new += fixed[:36] + struct.pack(">I", len(extra)) + extra + table[end - names:end]
+            new += bytes(-len(new) % 8)
+            pos = (end + 7) & ~7
+        file.seek(at)
+        file.write(new)
+
+
+def old_entries(path):
+    """Make an image with snapshots of old programs, which did not say how large the disk was."""
+    plain("compat=0.10,cluster_size=16k")(path)
+    rewrite_entries(path, lambda fixed, extra: (fixed, b""))
+
+
+def new_entries(path):
+    """Make an image with snapshots of programs to come, which say more than is known."""
+    plain("cluster_size=16k")(path)
+    rewrite_entries(path, lambda fixed, extra: (fixed, extra + b"to come " * 5))
+
+
 def zeros(path):
     """Make an image with zero clusters of both kinds and a size that is no multiple of a cluster."""
     create(path, "", 4 * MIB + 5 * 512)
@@ -225,10 +257,14 @@ VARIETIES = {
     "allocated": plain("preallocation=metadata,cluster_size=32k"),
     "longer-backing": longer_backing,
     "raw-backing": raw_backing,
+    "old-entries": old_entries,
+    "new-entries": new_entries,
     "sizes": shrunk,
     "state": with_state,
     "zeros": zeros,
     "unaligned": unaligned,
     "luks": encrypted,
+    "v2-over-longer": over("4k", 2 * MIB + 1536, "compat=0.10"),
+    "extended-over-longer": over("4k", 2 * MIB + 1536, "extended_l2=on"),
     "empty": lambda path: create(path, "", 1 * MIB),
 }

@@ -49,9 +49,10 @@ int edit_lock(struct image *image, bool graph)
 
 	if (ret)
 		return ret;
-	ret = lock_take(image->fd, LOCK_WRITER);
+	/* Of two edits that begin at once, one gets the image. */
+	ret = lock_take_edit(image->fd, graph);
 	if (!ret)
-		ret = lock_take_edit(image->fd, graph);
+		ret = lock_take(image->fd, LOCK_WRITER);
 	return ret ? edit_refuse_locked(image, ret) : 0;
 }
 
