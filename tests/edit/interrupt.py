@@ -157,6 +157,8 @@ def progress():
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     expect(all(set(line) == {"step", "done", "total"} and line["done"] <= line["total"] for line in lines), f"{lines}")
     expect(len(lines) > 1 and lines[-1]["done"] == lines[-1]["total"], f"{lines}")
+    rc, said = call(["snapshot", "create", "--progress=json", "./base", "new"], 0)
+    expect(rc == 1 and '"done":1' not in said, f"interrupted, and complete: {rc}: {said}")
     master, slave = pty.openpty()
     with subprocess.Popen([TOOL, "commit", "again"], stderr=slave) as process:
         os.close(slave)

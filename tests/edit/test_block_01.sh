@@ -40,6 +40,7 @@ sys.stdin.read()' "$loop"; }
 	# shellcheck disable=SC2154 # coproc
 	read -r _ <&"${holder[0]}"
 	fails 5 "device: taken by somebody" "busy" snapshot create "$loop" three
+	# shellcheck disable=SC2154 # coproc
 	pid=$holder_PID
 	eval "exec ${holder[1]}>&-"
 	wait "$pid"
