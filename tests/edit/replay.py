@@ -191,7 +191,7 @@ def same_as_qemu(path, image):
 def tears(length, offset, chance):
     """Return after how many bytes a write is torn."""
     places = [at - offset for at in range(offset // 512 * 512 + 512, offset + length, 512)]
-    return places if FULL or len(places) < 2 else [places[0], chance.choice(places)][:1 + (len(places) > 8)]
+    return places if FULL or len(places) < 2 else [chance.choice((places[0], chance.choice(places)))]
 
 
 class Replay:
@@ -349,7 +349,7 @@ def main():
     wanted = [word.partition("/")[::2] for word in sys.argv[3:]] or [(name, "") for name in (*VARIETIES, *OVERLAYS)]
     # Two file systems: they differ in the unit of direct I/O.
     jobs = [(variety, ["commit"] if variety in OVERLAYS else [edit] if edit else list(EDITS), place)
-            for (variety, edit), place in zip(wanted, itertools.cycle(("/dev/shm", tempfile.gettempdir())))]
+            for (variety, edit), place in zip(wanted, itertools.cycle(("/dev/shm", "/dev/shm", tempfile.gettempdir())))]
     failed = number = 0
     print("KTAP version 1")
     with multiprocessing.Pool(2, maxtasksperchild=1) as pool:
