@@ -13,11 +13,17 @@ sed 's/\\-/-/g' "$man" >page
 commands=$("$Q" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 holds "there are commands" [ "$(wc -w <<<"$commands")" -ge 9 ]
 offered=
+all=()
 for command in $commands; do
+	mapfile -t -O ${#all[@]} all < <(echo "$command"; "$Q" help "$command" | sed -nE "s/^  ($command [a-z]+) .*/\1/p")
+done
+holds "there are commands of a group" grep -qx "snapshot create" <<<"$(printf '%s\n' "${all[@]}")"
+for command in "${all[@]}"; do
+	read -ra words <<<"$command"
 	holds "$command is in the manual page" grep -q "^\.SS qcow2ctl $command" page
-	holds "$command is in qcow2ctl.rst" grep -q "^$command  " "$rst"
-	offered+=$("$Q" help "$command" | grep -oE -- '(^| )--[a-z][a-z0-9-]*' | tr -d ' ')$'\n'
-	synopsis=$("$Q" help "$command" | sed -n '1s/.*\[option\.\.\.\] \?//p')
+	holds "$command is in qcow2ctl.rst" grep -q "^${words[0]}  " "$rst"
+	offered+=$("$Q" help "${words[@]}" | grep -oE -- '(^| )--[a-z][a-z0-9-]*' | tr -d ' ')$'\n'
+	synopsis=$("$Q" help "${words[@]}" | sed -n '1s/.*\[option\.\.\.\] \?//p')
 	# The page marks arguments by fonts; its line of the command has the same words.
 	line=$(grep "^\.SS qcow2ctl $command" page | sed 's/\\f[IPBR]//g')
 	for word in $synopsis; do

@@ -34,6 +34,9 @@ battery status "" "name"
 battery info "" "./x.qcow2"
 battery create "" "x.qcow2 1M"
 battery clone "x.qcow2 y.qcow2" "x.qcow2 y.qcow2 name"
+battery resize "./x.qcow2" "./x.qcow2 1M"
+battery commit "" "x.qcow2"
+battery rebase "--unsafe" "--unsafe --no-backing x.qcow2"
 battery version none ""
 battery help none "help"
 
@@ -51,11 +54,11 @@ fails 2 "option before the command" "unknown option '--json'" --json list
 fails 2 "help of an unknown command" "'frobnicate' is not a command" help frobnicate
 succeeds "--help" "^Commands:" --help
 succeeds "help" "^Commands:" help
-for command in attach detach list status info create clone monitor version help; do
+for command in attach detach list status info create clone snapshot resize commit rebase monitor version help; do
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.
-for word in repair snapshot --snapshot --repair; do
+for word in repair --snapshot --repair; do
 	holds "help does not offer $word" bash -c "! '$Q' help | grep -qw -- '$word' && ! '$Q' help attach | grep -qw -- '$word'"
 done
 

@@ -10,7 +10,7 @@
 
 const struct cli_command *const cmd_all[] = {
 	&cmd_attach, &cmd_detach, &cmd_list, &cmd_status, &cmd_info, &cmd_create, &cmd_clone,
-	&cmd_monitor, &cmd_version, &cmd_help, NULL
+	&cmd_snapshot, &cmd_resize, &cmd_commit, &cmd_rebase, &cmd_monitor, &cmd_version, &cmd_help, NULL
 };
 
 const struct cli_command *cmd_find(const char *name)
@@ -42,7 +42,7 @@ static void list_commands(void)
 
 static int run(void *args, char **operands)
 {
-	const struct cli_command *command;
+	const struct cli_command *command, *group;
 
 	(void)args;
 	if (!*operands) {
@@ -52,14 +52,22 @@ static int run(void *args, char **operands)
 	command = cmd_find(*operands);
 	if (!command)
 		return err_usage("'%s' is not a command", *operands);
+	if (operands[1]) {
+		group = command;
+		if (!group->commands)
+			return err_usage("one argument too many: '%s'", operands[1]);
+		command = cli_find(group, operands[1]);
+		if (!command)
+			return err_usage("'%s %s' is not a command", group->name, operands[1]);
+	}
 	cli_help(command);
 	return 0;
 }
 
 const struct cli_command cmd_help = {
 	.name = "help",
-	.synopsis = "[COMMAND]",
+	.synopsis = "[COMMAND [WORD]]",
 	.summary = "Print this list, or what a command does",
-	.max_operands = 1,
+	.max_operands = 2,
 	.run = run,
 };

@@ -245,11 +245,45 @@ static int run_checked(const struct parser *parser)
 	return ret ? ret : parser->command->run(parser->args, parser->operands);
 }
 
+const struct cli_command *cli_find(const struct cli_command *group, const char *word)
+{
+	const struct cli_command *const *command;
+	size_t len = strlen(group->name) + 1;
+
+	for (command = group->commands; command && *command; command++) {
+		if (!strcmp((*command)->name + len, word))
+			return *command;
+	}
+	return NULL;
+}
+
+/* The first word says which command of the group. */
+static int run_group(const struct cli_command *group, int argc, char **argv)
+{
+	const struct cli_command *command;
+
+	err_command(group->name, NULL);
+	if (argc && !strcmp(argv[0], "--help")) {
+		cli_help(group);
+		return 0;
+	}
+	if (!argc)
+		return err_usage("missing argument, usage: qcow2ctl %s %s", group->name,
+				 group->synopsis);
+	command = cli_find(group, argv[0]);
+	if (!command)
+		return err_usage(*argv[0] == '-' ? "unknown option '%s'" : "'%s' is not a command",
+				 argv[0]);
+	return cli_run(command, argc - 1, argv + 1);
+}
+
 int cli_run(const struct cli_command *command, int argc, char **argv)
 {
 	struct parser parser = { .command = command };
 	int ret;
 
+	if (command->commands)
+		return run_group(command, argc, argv);
 	err_command(command->name, command->action);
 	parser.args = mem_zalloc(command->args_size);
 	parser.operands = mem_zalloc((argc + 1) * sizeof(*argv));
@@ -293,8 +327,24 @@ static void help_options(const struct cli_option *option)
 	}
 }
 
+static void help_group(const struct cli_command *group)
+{
+	const struct cli_command *const *command;
+
+	for (command = group->commands; *command; command++)
+		out_text("  %-16s %-12s %s\n", (*command)->name, (*command)->synopsis,
+			 (*command)->summary);
+	out_text("\n'qcow2ctl help %s COMMAND' says more about one.\n", group->name);
+}
+
 void cli_help(const struct cli_command *command)
 {
+	if (command->commands) {
+		out_text("Usage: qcow2ctl %s %s\n\n%s.\n\n", command->name, command->synopsis,
+			 command->summary);
+		help_group(command);
+		return;
+	}
 	out_text("Usage: qcow2ctl %s [option...]%s%s\n\n%s.\n", command->name,
 		 *command->synopsis ? " " : "", command->synopsis, command->summary);
 	if (command->text)

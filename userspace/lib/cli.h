@@ -48,10 +48,14 @@ struct cli_command {
 	unsigned int min_operands, max_operands;
 	size_t args_size;	/* starts zeroed, SIZE and NUMBER as CLI_UNSET */
 	int (*run)(void *args, char **operands);	/* operands: NULL-terminated */
+	/* Or a group: its commands, called "<group> <word>", NULL-terminated. */
+	const struct cli_command *const *commands;
 };
 
 /* Parse @argv (without the command's name), run, return the exit code. */
 int cli_run(const struct cli_command *command, int argc, char **argv);
+/* The command of a group that @word calls, or NULL. */
+const struct cli_command *cli_find(const struct cli_command *group, const char *word);
 /* Print the help of one command on stdout. */
 void cli_help(const struct cli_command *command);
 

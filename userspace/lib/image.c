@@ -19,6 +19,8 @@
 #include "mem.h"
 #include "text.h"
 
+#define BOUNCE_BYTES	65536
+
 static const char *kind_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
@@ -79,27 +81,147 @@ void image_close(struct image *image)
 	image->fd = -1;
 }
 
+/* ------------------------------------------------------------------------
+ * Bytes
+ */
+
+/* The unit of direct I/O of an open descriptor; 0: it cannot do that. */
+static u32 find_granule(const struct image *image)
+{
+	struct statx stx = { 0 };
+	int size;
+
+	if (image->is_block)
+		return ioctl(image->fd, BLKSSZGET, &size) ? 4096 : size;
+#ifdef STATX_DIOALIGN
+	if (!statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) &&
+	    (stx.stx_mask & STATX_DIOALIGN))
+		return stx.stx_dio_offset_align;
+#endif
+	(void)stx;
+	return 4096;
+}
+
+int image_open_direct(struct image *image, bool exclusive)
+{
+	MEM_FREE char *link = mem_printf("/proc/self/fd/%d", image->fd);
+	int flags = O_RDWR | O_CLOEXEC | (exclusive && image->is_block ? O_EXCL : 0);
+	int fd = open(link, flags | O_DIRECT);
+	bool direct = fd >= 0;
+
+	if (fd < 0 && errno == EINVAL)
+		fd = open(link, flags);
+	if (fd < 0)
+		return err_errno(errno, image->path);
+	close(image->fd);
+	image->fd = fd;
+	image->granule = direct ? find_granule(image) : 0;
+	if (direct && (!image->granule || image->granule > BOUNCE_BYTES)) {
+		image->granule = 0;
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_DIRECT);
+	}
+	return 0;
+}
+
+/* All of it, or up to the end of the file; bytes read, or negative errno. */
+static ssize_t read_all(const struct image *image, u64 hoff, char *to, size_t len)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = pread(image->fd, to + done, len - done, hoff + done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		done += n;
+		/* After a short count of direct I/O there is the end of the file, or no unit. */
+		if (!n || (image->granule && (size_t)n % image->granule))
+			break;
+	}
+	return done;
+}
+
+static bool is_aligned(const struct image *image, u64 hoff, const void *buf, size_t len)
+{
+	return !image->granule ||
+	       !((hoff | len | (uintptr_t)buf) & (image->granule - 1));
+}
+
+/* Piece by piece through an aligned buffer. */
+static int read_unaligned(const struct image *image, u64 hoff, char *to, size_t len)
+{
+	MEM_FREE char *bounce = mem_aligned(BOUNCE_BYTES);
+	u64 start;
+	size_t skip, part;
+	ssize_t n = 0;
+
+	for (; len && n >= 0; to += part, hoff += part, len -= part) {
+		start = hoff & ~(u64)(image->granule - 1);
+		skip = hoff - start;
+		part = len < BOUNCE_BYTES - skip ? len : BOUNCE_BYTES - skip;
+		n = read_all(image, start, bounce, BOUNCE_BYTES);
+		if (n > (ssize_t)skip)
+			memcpy(to, bounce + skip, (size_t)n - skip < part ? (size_t)n - skip : part);
+	}
+	return n < 0 ? n : 0;
+}
+
 int image_read(const struct image *image, u64 hoff, void *buf, size_t len)
 {
-	char *to = buf;
 	ssize_t n;
 
 	memset(buf, 0, len);
 	if (hoff > INT64_MAX - len)
 		return -EFBIG;
+	if (hoff >= image->end)
+		return 0;
+	if (!is_aligned(image, hoff, buf, len))
+		return read_unaligned(image, hoff, buf, len);
+	n = read_all(image, hoff, buf, len);
+	return n < 0 ? n : 0;
+}
+
+static int write_all(struct image *image, u64 hoff, const char *from, size_t len)
+{
+	ssize_t n;
+
 	while (len) {
-		n = pread(image->fd, to, len, hoff);
+		n = pwrite(image->fd, from, len, hoff);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return -errno;
-		if (!n)
-			break;
-		to += n;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		from += n;
 		hoff += n;
 		len -= n;
 	}
 	return 0;
+}
+
+/* What shares the first and last unit with the new bytes is written as it is. */
+static int write_unaligned(struct image *image, u64 hoff, const char *from, size_t len)
+{
+	u64 start = hoff & ~(u64)(image->granule - 1);
+	size_t bytes = (hoff + len - start + image->granule - 1) & ~(size_t)(image->granule - 1);
+	MEM_FREE char *bounce = mem_aligned(bytes);
+	int ret = image_read(image, start, bounce, bytes);
+
+	if (ret)
+		return ret;
+	memcpy(bounce + (hoff - start), from, len);
+	return write_all(image, start, bounce, bytes);
+}
+
+int image_write(struct image *image, u64 hoff, const void *buf, size_t len)
+{
+	int ret = is_aligned(image, hoff, buf, len) ? write_all(image, hoff, buf, len) :
+						      write_unaligned(image, hoff, buf, len);
+
+	if (!ret && !image->is_block && image->end < hoff + len)
+		image->end = hoff + len;
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
@@ -152,6 +274,7 @@ static int read_cluster(struct image *image)
 	int ret;
 
 	image->cluster_len = available(image, 1ULL << image->header.cluster_bits);
+	free(image->cluster);
 	image->cluster = mem_zalloc(image->cluster_len);
 	ret = image_read(image, 0, image->cluster, image->cluster_len);
 	return ret ? err_errno_what(-ret, image->path, "cannot read the header") : 0;

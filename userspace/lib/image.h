@@ -18,7 +18,8 @@
 
 struct image {
 	char *path;		/* as it was given */
-	int fd;			/* read-only; -1 = not open */
+	int fd;			/* -1 = not open */
+	u32 granule;		/* unit of direct I/O; 0: through the page cache */
 	struct stat st;
 	bool is_block;
 	bool raw;		/* no header is to be read */
@@ -37,11 +38,18 @@ int image_open(struct image *image, const char *path);
 /* The same for a descriptor that is already open; the image owns it then, also after an error. */
 int image_adopt(struct image *image, int fd, const char *path);
 void image_close(struct image *image);
+/*
+ * Open the file once more, for writing and past the page cache where the file
+ * system can do that. @exclusive: nobody else may use the block device.
+ */
+int image_open_direct(struct image *image, bool exclusive);
 
 /* Read and verify the header and its extensions. */
 int image_verify(struct image *image);
 /* Read; what lies beyond the end is zeros. Negative errno. */
 int image_read(const struct image *image, u64 hoff, void *buf, size_t len);
+/* Write; the file grows if it has to. Negative errno. */
+int image_write(struct image *image, u64 hoff, const void *buf, size_t len);
 
 bool image_is_same(const struct image *image, const struct stat *st);
 /* A string of the header cluster for the caller to free; NULL if it is empty. */

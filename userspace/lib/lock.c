@@ -65,3 +65,30 @@ int lock_take(int fd, enum lock_role role)
 	}
 	return lock_probe(fd, role);
 }
+
+int lock_take_edit(int fd, bool graph)
+{
+	short byte;
+
+	for (byte = LOCK_OWNER; byte <= (graph ? LOCK_GRAPH : LOCK_OWNER); byte++) {
+		struct flock lock = {
+			.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1,
+		};
+
+		if (fcntl(fd, F_OFD_SETLK, &lock))
+			return errno == EAGAIN || errno == EACCES ? byte : -errno;
+	}
+	return 0;
+}
+
+int lock_probe_edit(int fd)
+{
+	/* A reader meets nothing but a writer. */
+	struct flock lock = {
+		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = LOCK_OWNER, .l_len = 1,
+	};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock))
+		return -errno;
+	return lock.l_type == F_UNLCK ? 0 : LOCK_OWNER;
+}

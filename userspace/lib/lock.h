@@ -7,6 +7,8 @@
 #ifndef QCOW2CTL_LOCK_H
 #define QCOW2CTL_LOCK_H
 
+#include <stdbool.h>
+
 enum lock_role {
 	LOCK_READER,
 	LOCK_WRITER,
@@ -19,5 +21,16 @@ enum lock_role {
 int lock_probe(int fd, enum lock_role role);
 /* Hold the bytes of @role until @fd is closed. 0, a byte as above, or negative errno. */
 int lock_take(int fd, enum lock_role role);
+/*
+ * The bytes by which the kernel and this tool tell each other who owns the
+ * metadata: an edit write-locks LOCK_OWNER, one that frees or replaces what a
+ * snapshot refers to also LOCK_GRAPH. @fd is open for writing. Returns as
+ * lock_take() does.
+ */
+#define LOCK_OWNER	300
+#define LOCK_GRAPH	301
+int lock_take_edit(int fd, bool graph);
+/* Is an edit by someone else under way? LOCK_OWNER, 0, or negative errno. */
+int lock_probe_edit(int fd);
 
 #endif

@@ -11,6 +11,8 @@
 #include "err.h"
 #include "mem.h"
 
+#define ALIGNMENT	4096
+
 static void *checked(void *pointer)
 {
 	if (!pointer)
@@ -21,6 +23,26 @@ static void *checked(void *pointer)
 void *mem_zalloc(size_t size)
 {
 	return checked(calloc(1, size ? size : 1));
+}
+
+void *mem_aligned(size_t size)
+{
+	size_t bytes = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+	void *memory = checked(aligned_alloc(ALIGNMENT, bytes ? bytes : ALIGNMENT));
+
+	return memset(memory, 0, bytes);
+}
+
+void *mem_resize(void *array, size_t count, size_t wanted, size_t size)
+{
+	char *resized;
+
+	if (wanted > SIZE_MAX / size)
+		checked(NULL);
+	resized = checked(realloc(array, wanted * size));
+	if (wanted > count)
+		memset(resized + count * size, 0, (wanted - count) * size);
+	return resized;
 }
 
 void *mem_grow(void *array, size_t count, size_t size)

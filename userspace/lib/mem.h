@@ -13,6 +13,10 @@
 #define MEM_FREE __attribute__((__cleanup__(mem_freep)))
 
 void *mem_zalloc(size_t size);
+/* Zeroed and aligned for direct I/O; for free(). */
+void *mem_aligned(size_t size);
+/* An array of @count elements of @size bytes becomes one of @wanted, the new ones zeroed. */
+void *mem_resize(void *array, size_t count, size_t wanted, size_t size);
 /* Make room for one more element of @size bytes behind the @count that there are. */
 void *mem_grow(void *array, size_t count, size_t size);
 char *mem_strdup(const char *text);

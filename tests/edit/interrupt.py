@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""End qcow2ctl by a signal after each change that it makes to a file; a disk that is full; progress.
+
+interrupt.py QCOW2CTL RECORDER
+
+SIGINT before the header's write: exit 1, a sentence, the old image with its old length. Later: as if
+nothing had happened. SIGKILL at any time: the old image or the new one, no lock left, and the next
+call does the whole edit.
+"""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import qcow2  # noqa: E402 pylint: disable=wrong-import-position
+from varieties import OVERLAYS, VARIETIES, create, io, run  # noqa: E402 pylint: disable=wrong-import-position
+
+TOOL, RECORDER = map(os.path.abspath, sys.argv[1:3])
+EDITS = (
+    ("v2", ["snapshot", "create", "./work", "new"]), ("default", ["snapshot", "apply", "./work", "1"]),
+    ("extended", ["snapshot", "delete", "./work", "1"]), ("longer-backing", ["resize", "./work", "+200M"]),
+    ("sizes", ["resize", "--shrink", "./work", "1M"]), ("longer-backing", ["rebase", "--unsafe", "--no-backing", "work"]),
+    ("larger-over-an-overlay", ["commit", "work"]), ("over-odd-raw", ["commit", "work"]),
+)
+
+
+def call(words, after=None, number=signal.SIGINT):
+    """Run qcow2ctl; return (exit code, what it said)."""
+    env = dict(os.environ, LD_PRELOAD=RECORDER)
+    if after is not None:
+        env.update(QCOW2_AFTER=str(after), QCOW2_SIGNAL=str(int(number)))
+    done = subprocess.run([TOOL, *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def expect(condition, text):
+    """Complain unless condition."""
+    if not condition:
+        raise RuntimeError(text)
+
+
+def fresh():
+    """Put the images where the edit is done."""
+    shutil.copy("image", "work")
+    if os.path.exists("saved.base"):
+        shutil.copy("saved.base", "image.base")
+
+
+def clean(path):
+    """Let qemu-img look for errors."""
+    rc = subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", path], check=False).returncode
+    expect(rc in (0, 3), f"qemu-img check: exit {rc}")
+
+
+def cut(words, number, views, length):
+    """Send a signal after each change; return how many changes there are."""
+    old, new = views
+    for after in range(1000):
+        fresh()
+        rc, said = call(words, after, number)
+        found, what = qcow2.load("work").views(), f"signal {number} after change {after}: "
+        clean("work")
+        expect(found in views, what + "neither old nor new")
+        if number == signal.SIGKILL and rc == -number:
+            if found == old:
+                rc, said = call(words)
+                expect(rc == 0 and qcow2.load("work").views() == new, f"{what}not done a second time: {rc}: {said}")
+                clean("work")
+        elif rc == 1:
+            expect("interrupted (INT)" in said, f"{what}exit {rc}: {said}")
+            expect(found == old and os.path.getsize("work") == length, what + "not as it was")
+        else:
+            expect(rc == 0 and not said and found == new, f"{what}exit {rc}: {said}")
+            if after >= changes(words):
+                return after
+    raise RuntimeError("it never ends")
+
+
+def changes(words, known={}):  # pylint: disable=dangerous-default-value
+    """Return how many changes an edit makes."""
+    key = (os.getcwd(), *words)
+    if key not in known:
+        fresh()
+        if os.path.exists("log"):
+            os.unlink("log")
+        env = dict(os.environ, LD_PRELOAD=RECORDER, QCOW2_RECORD="log")
+        subprocess.run([TOOL, *words], env=env, check=True)
+        with open("log", "rb") as file:
+            data, at, count = file.read(), 0, 0
+        while at < len(data):
+            op = data[at]
+            count += op != ord("s")
+            at += 32 + (int.from_bytes(data[at + 24:at + 32], sys.byteorder) if op == ord("w") else 0)
+        known[key] = count
+    return known[key]
+
+
+def signals(variety, words):
+    """All signals of one edit."""
+    (VARIETIES.get(variety) or OVERLAYS[variety])("image")
+    if os.path.exists("image.base"):
+        shutil.copy("image.base", "saved.base")
+    fresh()
+    old = qcow2.load("work").views()
+    expect(call(words)[0] == 0, "does not work")
+    views = (old, qcow2.load("work").views())
+    expect(changes(words) > 0, "changes nothing")
+    for number in (signal.SIGINT, signal.SIGKILL):
+        cut(words, number, views, os.path.getsize("image"))
+
+
+def full():
+    """A file system without space: exit 8, and the old image."""
+    os.mkdir("small")
+    run("mount", "-t", "tmpfs", "-o", "size=1500k", "none", "small")
+    try:
+        create("small/image", "cluster_size=4k", 64 << 20)
+        io("small/image", *(f"write -P 1 {2 * number}M 4k" for number in range(28)))
+        with open("small/rest", "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 4096)
+            except OSError:
+                pass
+        old, length = qcow2.load("small/image").views(), os.path.getsize("small/image")
+        words = ["snapshot", "create", "./small/image", "new"]
+        rc, said = call(words)
+        expect(rc == 8 and "No space left" in said, f"exit {rc}: {said}")
+        clean("small/image")
+        expect(qcow2.load("small/image").views() == old, "not as it was")
+        expect(os.path.getsize("small/image") == length, "longer than it was")
+        os.unlink("small/rest")
+        rc, said = call(words)
+        expect(rc == 0, f"with space again: exit {rc}: {said}")
+        clean("small/image")
+    finally:
+        run("umount", "small")
+
+
+def progress():
+    """Lines for programs, and a bar on a terminal, of an edit that takes a while."""
+    create("base", "cluster_size=512", 60 << 20)
+    create("over", "cluster_size=512", 60 << 20, b="base", F="qcow2")
+    io("over", "write -P 3 0 30M")
+    shutil.copy("over", "again")
+    done = subprocess.run([TOOL, "commit", "--progress=json", "over"], stderr=subprocess.PIPE, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    expect(all(set(line) == {"step", "done", "total"} and line["done"] <= line["total"] for line in lines), f"{lines}")
+    expect(len(lines) > 1 and lines[-1]["done"] == lines[-1]["total"], f"{lines}")
+    rc, said = call(["snapshot", "create", "--progress=json", "./base", "new"], 0)
+    expect(rc == 1 and '"done":1' not in said, f"interrupted, and complete: {rc}: {said}")
+    master, slave = pty.openpty()
+    with subprocess.Popen([TOOL, "commit", "again"], stderr=slave) as process:
+        os.close(slave)
+        text = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:
+                break
+            if not part:
+                break
+            text += part
+    expect(process.returncode == 0 and b"=" in text and b"%" in text, f"no bar: {text}")
+    expect(text.endswith(b"\r"), "the bar stays")
+
+
+def main():
+    """Run all; print KTAP."""
+    failed = number = 0
+    print("KTAP version 1")
+    cases = [(f"{' '.join(words)} of {variety}", signals, (variety, words)) for variety, words in EDITS]
+    cases += [("full disk", full, ()) if os.geteuid() == 0 else ("full disk # SKIP may not mount", int, ()),
+              ("progress", progress, ())]
+    for name, function, arguments in cases:
+        with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+            os.chdir(folder)
+            number += 1
+            try:
+                function(*arguments)
+                print(f"ok {number} {name}", flush=True)
+            except Exception as error:  # pylint: disable=broad-except
+                failed += 1
+                print(f"not ok {number} {name}", *f"{type(error).__name__}: {error}".splitlines(), sep="\n# ", flush=True)
+            os.chdir("/")
+    print(f"1..{number}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
