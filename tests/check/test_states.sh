@@ -34,6 +34,20 @@ for mark in 1 2 3; do
 	holds "the same disk $mark" qemu-img compare -q good marked
 done
 
+# attach repairs what is marked, and only that; without a device mapper it goes no further.
+cp good marked
+echo -ne "\\x01" | dd of=marked bs=1 seek=79 conv=notrunc status=none
+call attach marked qcow2-test-$$
+holds "attach of a dirty image" [ $RC = 7 ]
+hints "attach: what repairs it" "qcow2ctl repair marked"
+call attach --repair marked qcow2-test-$$
+[ $RC != 0 ] || "$Q" detach qcow2-test-$$
+succeeds "attach --repair has repaired it" '"dirty": false' info --json ./marked
+cp good before
+call attach --repair before qcow2-test-$$
+[ $RC != 0 ] || "$Q" detach qcow2-test-$$
+[ $RC = 0 ] || holds "attach --repair of a good image writes nothing" cmp good before
+
 # Leaks and errors.
 python3 - <<-'END'
 	import shutil
