@@ -132,7 +132,7 @@ def one(original, name, seed, folder):
     loose = original.snapshots and any(kind in ("cut", "snapshots", "header") for kind, _, _ in done)
     code, problems, known = compare(path, loose)
     problems += [f"{word}: {call}" for word, call in ((word, ours(word, path)) for word in ("map", "measure", "info"))
-                 if call.code not in range(10) or bool(call.code) != call.err.startswith("qcow2ctl: ")]
+                 if call.code not in range(10) or bool(call.code) != call.err.startswith("qcow2ctl: ") or bool(call.code) == bool(call.out)]
     if known:
         problems += repaired(original, path, done)
     os.unlink(path)

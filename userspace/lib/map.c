@@ -299,20 +299,50 @@ static void sparse_status(const struct layer *layer, struct map_extent *extent)
 	limit(extent, length);
 }
 
+/* Entry @index of the table at hand. */
+static enum qcow2_verdict decode(const struct layer *layer, u32 index, u64 *raw,
+				 struct qcow2_l2_entry *entry)
+{
+	const struct qcow2_geometry *geo = &layer->image->geo;
+	u32 step = geo->extended_l2 ? 2 : 1;
+	const __be64 *words = layer->l2 + index * step;
+
+	*raw = be64_to_cpu(words[0]);
+	return qcow2_l2_decode(geo, *raw, step == 2 ? be64_to_cpu(words[1]) : 0, entry);
+}
+
+/* Clusters from @index on that are as @first is, in places that follow each other. */
+static u64 find_run(const struct layer *layer, u32 index, const struct qcow2_l2_entry *first)
+{
+	const struct qcow2_geometry *geo = &layer->image->geo;
+	struct qcow2_l2_entry entry;
+	u64 n, raw;
+
+	if (first->kind == QCOW2_CLUSTER_SUBCLUSTERS)
+		return 1;
+	for (n = 1; index + n < 1U << geo->l2_bits; n++) {
+		if (decode(layer, index + n, &raw, &entry) || entry.kind != first->kind ||
+		    entry.has_host != first->has_host ||
+		    (entry.has_host && entry.hoff != first->hoff + qcow2_to_off(geo, n)))
+			break;
+	}
+	return n;
+}
+
 static int cluster_status(struct layer *layer, struct map_extent *extent)
 {
 	const struct image *image = layer->image;
 	const struct qcow2_geometry *geo = &image->geo;
-	u32 in = qcow2_in_cluster(geo, extent->start), step = geo->extended_l2 ? 2 : 1;
-	const __be64 *words = layer->l2 + qcow2_l2_index(geo, extent->start) * step;
-	u64 raw = be64_to_cpu(words[0]), bitmap = step == 2 ? be64_to_cpu(words[1]) : 0;
+	u32 in = qcow2_in_cluster(geo, extent->start);
+	u32 index = qcow2_l2_index(geo, extent->start);
 	enum qcow2_verdict verdict;
 	struct qcow2_l2_entry entry;
+	u64 raw;
 
-	limit(extent, geo->cluster_size - in);
-	verdict = qcow2_l2_decode(geo, raw, bitmap, &entry);
+	verdict = decode(layer, index, &raw, &entry);
 	if (verdict)
 		return fail_entry(layer, "l2", raw, verdict);
+	limit(extent, qcow2_to_off(geo, find_run(layer, index, &entry)) - in);
 	if (entry.kind == QCOW2_CLUSTER_SUBCLUSTERS) {
 		subcluster_status(layer, &entry, extent);
 	} else {
@@ -412,15 +442,29 @@ static int visit_all(struct map *map)
 	return ret;
 }
 
+static int visit_none(void *data, const struct map_extent *extent)
+{
+	(void)data;
+	(void)extent;
+	return 0;
+}
+
 int map_run(const char *target, map_visit *visit, void *data)
 {
-	struct map map = { .visit = visit, .data = data };
+	struct map map = { .visit = visit_none };
 	int ret = edit_open_reader(&map.target, target, false);
 
 	if (!ret)
 		ret = open_layers(&map);
+	/* Twice: who gets an error gets no part of a result, however long that is. */
 	if (!ret)
 		ret = visit_all(&map);
+	if (!ret) {
+		memset(&map.extent, 0, sizeof(map.extent));
+		map.visit = visit;
+		map.data = data;
+		ret = visit_all(&map);
+	}
 	close_layers(&map);
 	return ret;
 }
