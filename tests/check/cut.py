@@ -17,7 +17,7 @@ import images  # noqa: E402 pylint: disable=wrong-import-position
 from damage import damage  # noqa: E402 pylint: disable=wrong-import-position
 from ktap import FULL, QCOW2CTL, Call, Ktap, ours, qemu  # noqa: E402 pylint: disable=wrong-import-position
 
-SEEDS = 40 if FULL else 3
+SEEDS = 40 if FULL else 2
 NAMES = ("plain", "clusters4k", "snapshots", "snapshots_v2", "bits1", "compressed_snapshots", "subclusters", "unclean")
 
 

@@ -53,8 +53,8 @@ def far_blocks(path):
 def wild(path):
     """Data clusters are strewn over a huge sparse file."""
     rng = random.Random(1)
-    tables = {(64 + i) * CLUSTER: words(*(rng.randrange(1 << 26) * CLUSTER | COPIED for _ in range(8192))) for i in range(8)}
-    write(path, 1 << 42, {CLUSTER: words(2 * CLUSTER), 3 * CLUSTER: words(*((64 + i) * CLUSTER for i in range(8))),
+    tables = {(64 + i) * CLUSTER: words(*(rng.randrange(1 << 26) * CLUSTER | COPIED for _ in range(8192))) for i in range(3)}
+    write(path, 1 << 42, {CLUSTER: words(2 * CLUSTER), 3 * CLUSTER: words(*((64 + i) * CLUSTER for i in range(3))),
                           **tables}, size=1 << 32, l1_size=8)
 
 
