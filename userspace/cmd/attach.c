@@ -6,6 +6,7 @@
 #include <string.h>
 #include "../lib/err.h"
 #include "../lib/mem.h"
+#include "../lib/repair.h"
 #include "attach.h"
 #include "cmd.h"
 
@@ -38,6 +39,14 @@ const struct cli_option cmd_attach_options[] = {
 	{ "commit-ms", 0, CLI_NUMBER, AT(commit_ms), "N", .max = 3600 * 1000,
 	  .help = "longest time that metadata waits to be written (1000)" },
 	{ "json", 0, CLI_FLAG, AT(json), .help = "print an object instead of the path" },
+	{ }
+};
+
+/* Attach alone can do that: the base of a clone is not written. */
+static const struct cli_option options[] = {
+	{ "attach", 0, CLI_TABLE, 0, .table = cmd_attach_options },
+	{ "repair", 0, CLI_FLAG, AT(repair),
+	  .help = "first repair the image if it is dirty or marked corrupt" },
 	{ }
 };
 
@@ -112,6 +121,11 @@ static int run(void *data, char **operands)
 	ret = cmd_attach_request(args, operands[0], operands[1], &request);
 	if (ret)
 		return ret;
+	ret = args->repair ? attach_check_name(request.name) : 0;
+	if (!ret && args->repair)
+		ret = repair_marked(operands[0]);
+	if (ret)
+		return ret;
 	ret = attach_image(&request, &device);
 	if (!ret)
 		cmd_attach_print(args, &device);
@@ -128,7 +142,7 @@ const struct cli_command cmd_attach = {
 		"always read as qcow2. Files that it names are not opened: each layer below is given\n"
 		"by --backing, or looked up by --chain=follow beneath the folders of --allow-under,\n"
 		"or left out by --chain=none (what is missing reads as zeros).\n",
-	.options = cmd_attach_options,
+	.options = options,
 	.min_operands = 2,
 	.max_operands = 2,
 	.args_size = sizeof(struct attach_args),

@@ -10,7 +10,7 @@
 #include "../lib/cli.h"
 
 struct attach_args {
-	bool readonly, drop_bitmaps, partscan, json;
+	bool readonly, drop_bitmaps, partscan, json, repair;
 	char **backing, **allow_under;
 	const char *chain, *data_file, *when_full, *discard;
 	u64 cache, low_water, full_timeout, commit_ms;

@@ -5,20 +5,14 @@
  */
 #include <string.h>
 #include "../lib/chain.h"
-#include "../lib/create.h"
 #include "../lib/err.h"
 #include "../lib/mem.h"
 #include "cmd.h"
+#include "create.h"
 
-struct args {
-	u64 cluster_size, refcount_bits;
-	const char *compat, *compression, *data_file, *backing;
-	bool extended_l2, lazy_refcounts, raw;
-};
+#define AT(member) offsetof(struct create_args, member)
 
-#define AT(member) offsetof(struct args, member)
-
-static const struct cli_option options[] = {
+const struct cli_option cmd_create_options[] = {
 	{ "cluster-size", 0, CLI_SIZE, AT(cluster_size), "SIZE",
 	  .help = "512 to 2M, a power of two (64K)" },
 	{ "compat", 0, CLI_CHOICE, AT(compat), "v2|v3", .help = "version of the format (v3)" },
@@ -43,7 +37,7 @@ static int log2_of(u64 value)
 	return value && !(value & (value - 1)) ? __builtin_ctzll(value) : -1;
 }
 
-static int check_version(const struct args *args, const struct create_request *request)
+static int check_version(const struct create_args *args, const struct create_request *request)
 {
 	if (request->version >= 3)
 		return 0;
@@ -56,7 +50,7 @@ static int check_version(const struct args *args, const struct create_request *r
 	return 0;
 }
 
-static int check(const struct args *args, const struct create_request *request)
+static int check(const struct create_args *args, const struct create_request *request)
 {
 	if (args->raw && !args->data_file)
 		return err_usage("--raw goes with --data-file only");
@@ -69,16 +63,17 @@ static int check(const struct args *args, const struct create_request *request)
 	return check_version(args, request);
 }
 
-static int read_args(const struct args *args, char **operands, struct create_request *request)
+int cmd_create_request(const struct create_args *args, const char *path, const char *size,
+		       struct create_request *request)
 {
 	u64 cluster_size = args->cluster_size == CLI_UNSET ? 65536 : args->cluster_size;
 	u64 refcount_bits = args->refcount_bits == CLI_UNSET ? 16 : args->refcount_bits;
 	int ret;
 
 	memset(request, 0, sizeof(*request));
-	request->path = operands[0];
+	request->path = path;
 	request->size = CREATE_UNSET;
-	ret = operands[1] ? cli_size(operands[1], "SIZE", &request->size) : 0;
+	ret = size ? cli_size(size, "SIZE", &request->size) : 0;
 	if (ret)
 		return ret;
 	if (log2_of(cluster_size) < QCOW2_MIN_CLUSTER_BITS ||
@@ -99,13 +94,13 @@ static int read_args(const struct args *args, char **operands, struct create_req
 
 static int run(void *data, char **operands)
 {
-	const struct args *args = data;
+	const struct create_args *args = data;
 	struct create_request request;
 	MEM_FREE char *backing = NULL;
 	struct newfile file;
 	int ret;
 
-	ret = read_args(args, operands, &request);
+	ret = cmd_create_request(args, operands[0], operands[1], &request);
 	if (!ret && args->backing)
 		ret = chain_split(args->backing, &backing, &request.backing_raw);
 	if (ret)
@@ -124,9 +119,9 @@ const struct cli_command cmd_create = {
 	.text = "A file that exists, or a device that holds something, is refused. Without SIZE the disk\n"
 		"is as large as its backing file. PATH of --backing is stored as given; a relative one\n"
 		"starts in the folder of IMAGE.\n",
-	.options = options,
+	.options = cmd_create_options,
 	.min_operands = 1,
 	.max_operands = 2,
-	.args_size = sizeof(struct args),
+	.args_size = sizeof(struct create_args),
 	.run = run,
 };

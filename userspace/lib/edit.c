@@ -56,6 +56,23 @@ int edit_lock(struct image *image, bool graph)
 	return ret ? edit_refuse_locked(image, ret) : 0;
 }
 
+int edit_open_reader(struct target *target, const char *text, bool damaged)
+{
+	const struct image *image = &target->image;
+	int ret = damaged ? target_open_damaged(target, text) : target_open(target, text);
+
+	if (ret)
+		return ret;
+	if (target->device)
+		return err_fail(ERR_BUSY, image->path, "image is in use by device %s",
+				target->device);
+	ret = lock_take(image->fd, LOCK_READER);
+	if (ret)
+		return edit_refuse_locked(image, ret);
+	/* It was looked at before it was locked. */
+	return damaged ? image_verify_damaged(&target->image) : image_verify(&target->image);
+}
+
 int edit_check_unclean(const struct image *image)
 {
 	const struct qcow2_header *h = &image->header;
@@ -146,7 +163,9 @@ static int load(struct edit *edit)
 
 static int open_image(struct edit *edit, const char *text)
 {
-	int ret = target_open(&edit->target, text);
+	bool damaged = edit->flags & EDIT_UNCLEAN;
+	int ret = damaged ? target_open_damaged(&edit->target, text) :
+			    target_open(&edit->target, text);
 
 	if (ret)
 		return ret;
@@ -155,7 +174,9 @@ static int open_image(struct edit *edit, const char *text)
 				edit->target.device);
 	ret = edit_lock(edit->image, edit->flags & EDIT_GRAPH);
 	/* It was looked at before it was ours. */
-	return ret ? ret : image_verify(edit->image);
+	if (ret)
+		return ret;
+	return damaged ? image_verify_damaged(edit->image) : image_verify(edit->image);
 }
 
 int edit_begin(struct edit *edit, const char *text, const struct edit_options *options,

@@ -26,7 +26,7 @@ struct edit_options {
 
 enum edit_flags {
 	EDIT_GRAPH = 1,		/* frees or replaces what snapshots refer to */
-	EDIT_UNCLEAN = 2,	/* dirty and corrupt images are welcome; counts are not loaded */
+	EDIT_UNCLEAN = 2,	/* dirty, corrupt and damaged images are welcome; counts are not loaded */
 	EDIT_HEADER = 4,	/* counts and mappings are not needed */
 };
 
@@ -68,6 +68,11 @@ int edit_find_snapshot(const struct edit *edit, const char *id, u32 *index);
 int edit_refuse_locked(const struct image *image, int byte);
 /* Refuse a dirty or corrupt image. */
 int edit_check_unclean(const struct image *image);
+/*
+ * Open an image that is read alone, and keep writers out until it is closed:
+ * no edit, but refused as one. target_close() also after an error.
+ */
+int edit_open_reader(struct target *target, const char *text, bool damaged);
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
 

@@ -280,7 +280,14 @@ static int read_cluster(struct image *image)
 	return ret ? err_errno_what(-ret, image->path, "cannot read the header") : 0;
 }
 
-int image_verify(struct image *image)
+/* Tables that share clusters, no counts at all, a list that is too long: a repair sees to that. */
+static bool is_repairable(enum qcow2_verdict verdict)
+{
+	return verdict == QCOW2_REFTABLE_EMPTY || verdict == QCOW2_TABLES_OVERLAP ||
+	       verdict == QCOW2_SNAPSHOTS_TOO_MANY;
+}
+
+static int verify(struct image *image, bool damaged)
 {
 	struct qcow2_header_disk disk;
 	enum qcow2_verdict verdict, extensions;
@@ -293,6 +300,8 @@ int image_verify(struct image *image)
 	if (ret)
 		return err_errno_what(-ret, image->path, "cannot read the header");
 	verdict = qcow2_header_decode(&disk, available(image, sizeof(disk)), &image->header);
+	if (damaged && is_repairable(verdict))
+		verdict = QCOW2_OK;
 	if (verdict && verdict != QCOW2_UNKNOWN_INCOMPATIBLE && verdict != QCOW2_REFTABLE_EMPTY)
 		return refuse(image, verdict);
 	ret = read_cluster(image);
@@ -307,6 +316,16 @@ int image_verify(struct image *image)
 		return refuse(image, verdict);
 	qcow2_header_geometry(&image->header, &image->geo);
 	return 0;
+}
+
+int image_verify(struct image *image)
+{
+	return verify(image, false);
+}
+
+int image_verify_damaged(struct image *image)
+{
+	return verify(image, true);
 }
 
 /* ------------------------------------------------------------------------

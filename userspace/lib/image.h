@@ -46,6 +46,11 @@ int image_open_direct(struct image *image, bool exclusive);
 
 /* Read and verify the header and its extensions. */
 int image_verify(struct image *image);
+/*
+ * The same, but an image passes whose refcount table is missing, whose tables
+ * share clusters or which promises too many snapshots.
+ */
+int image_verify_damaged(struct image *image);
 /* Read; what lies beyond the end is zeros. Negative errno. */
 int image_read(const struct image *image, u64 hoff, void *buf, size_t len);
 /* Write; the file grows if it has to. Negative errno. */

@@ -82,15 +82,27 @@ static int open_path(struct target *target, const char *path)
 	return ret;
 }
 
-int target_open(struct target *target, const char *text)
+static int open_target(struct target *target, const char *text)
 {
 	struct image closed = IMAGE_CLOSED;
-	int ret;
 
 	memset(target, 0, sizeof(*target));
 	target->image = closed;
-	ret = strchr(text, '/') ? open_path(target, text) : open_name(target, text);
+	return strchr(text, '/') ? open_path(target, text) : open_name(target, text);
+}
+
+int target_open(struct target *target, const char *text)
+{
+	int ret = open_target(target, text);
+
 	return ret ? ret : image_verify(&target->image);
+}
+
+int target_open_damaged(struct target *target, const char *text)
+{
+	int ret = open_target(target, text);
+
+	return ret ? ret : image_verify_damaged(&target->image);
 }
 
 void target_close(struct target *target)

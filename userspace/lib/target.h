@@ -18,6 +18,8 @@ struct target {
 
 /* Prints and returns an exit code; target_close() also after an error. */
 int target_open(struct target *target, const char *text);
+/* For image_verify_damaged(). */
+int target_open_damaged(struct target *target, const char *text);
 void target_close(struct target *target);
 
 #endif

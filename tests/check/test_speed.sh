@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# check of a sparse image with 100 GiB allocated in clusters of 64 KiB takes no more processor time
+# than qemu-img check takes, side by side, and no more memory than the counts and fixed buffers.
+
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/../cli/lib.sh"
+
+# best FILE: the smallest sum of the first two columns.
+best() { awk '{ t = $1 + $2; if (NR == 1 || t < m) m = t } END { printf "%d\n", m * 1000 }' "$1"; }
+
+python3 "$TREE/tests/check/big.py" big.qcow2 100
+TIMEFORMAT='%U %S %R'
+for ((i = 0; i < 7; i++)); do
+	{ time qemu-img check -q big.qcow2; } 2>>theirs || notok "qemu-img check" "failed"
+	{ time "$Q" check -q ./big.qcow2 >/dev/null; } 2>>ours || notok "check" "failed"
+done
+mine=$(best ours) theirs=$(best theirs)
+echo "# processor time: qcow2ctl check $mine ms, qemu-img check $theirs ms"
+echo "# clock: qcow2ctl check $(awk '{ print $3 }' ours | sort -n | head -n 1) s, qemu-img check" \
+	"$(awk '{ print $3 }' theirs | sort -n | head -n 1) s"
+holds "no more processor time than qemu-img" [ "$mine" -le "$theirs" ]
+OUT=$(ulimit -v 60000; "$Q" check ./big.qcow2 2>"$DIR/.stderr")
+RC=$? ERR=$(<"$DIR/.stderr")
+holds "bounded memory" [ $RC = 0 ]
