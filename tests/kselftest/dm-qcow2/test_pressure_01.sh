@@ -18,7 +18,7 @@ mkfs.ext4 -q -F "${disks[0]}"
 mount "${disks[0]}" "$DIR"
 cd "$DIR"
 create base.qcow2 400M
-qemu-io -c 'write -P 9 0 200M' base.qcow2 >/dev/null
+qemu-io -c 'write -P 9 0 150M' base.qcow2 >/dev/null
 create -u -b "$DIR/base.qcow2" -F qcow2 a.qcow2 400M
 attach q a.qcow2 -b qcow2:base.qcow2 cache_kib 256 commit_ms 200
 mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=1,lazy_journal_init=1 /dev/mapper/q
@@ -41,36 +41,41 @@ PY
 	until [ -e held ]; do sleep 0.2; done
 }
 
-# fill NAME [MIB]: a file of 200 MiB by way of the page cache, synchronised each so many MIB, then compared.
+# fill NAME [MIB]: a file of 150 MiB by way of the page cache, synchronised each so many MIB.
 fill() {
-	local sum
 	python3 - "/mnt/above/$1" "${2:-1000}" <<'PY'
 import os, sys
 with open(sys.argv[1], "wb") as file:
-    for n in range(200):
+    for n in range(150):
         file.write(n.to_bytes(4, "little") * (1 << 18))
         if n % int(sys.argv[2]) == int(sys.argv[2]) - 1:
             os.fsync(file.fileno())
 PY
 	sync
+}
+
+# compare NAME: with what is on the disk.
+compare() {
+	local same
 	echo 3 >/proc/sys/vm/drop_caches
-	sum=$(python3 - "/mnt/above/$1" <<'PY'
+	same=$(python3 - "/mnt/above/$1" <<'PY'
 import sys
 with open(sys.argv[1], "rb") as file:
-    print(all(file.read(1 << 20) == n.to_bytes(4, "little") * (1 << 18) for n in range(200)))
+    print(all(file.read(1 << 20) == n.to_bytes(4, "little") * (1 << 18) for n in range(150)))
 PY
 	)
-	[ "$sum" = True ] || fail "$1 is not what was written"
+	[ "$same" = True ] || fail "$1 is not what was written"
 }
 
 echo 60 >/proc/sys/vm/dirty_ratio
-hold 90
+hold 100
 start=$SECONDS
 fill held
 say "$(awk '/MemFree|MemAvailable|^Dirty/ { printf "%s %d MiB ", $1, $2 / 1024 }' /proc/meminfo), $((SECONDS - start)) s"
 kill $HOLDER
 wait $HOLDER 2>/dev/null || true
 rm held
+compare held
 ok "dirty pages beyond the memory"
 mkdir -p /sys/fs/cgroup
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
@@ -85,6 +90,7 @@ start=$SECONDS
 	# Without a pause the group's own pages are all dirty, and the kernel kills: on any disk.
 	fill limited 32
 )
+compare limited
 say "$((SECONDS - start)) s"
 rmdir /sys/fs/cgroup/small
 ok "dirty pages beyond the limit of a cgroup"
