@@ -126,29 +126,33 @@ for mode in "" -r; do
 	done
 	succeeds "list: qemu-io $mode has it" "snap" snapshot list ./good
 	[ -n "$mode" ] || refuses 6 external "image of qemu-io" "locked by another process" ./good
+	pid=$holder_PID
 	echo quit >&"${holder[1]}"
-	wait "$holder_PID"
+	wait "$pid"
 done
 coproc holder { exec python3 "$edit/hold.py" good r100 r101 r103 r201 r203 w300; }
 read -r said <&"${holder[0]}"
 for command in create apply delete resize shrink commit rebase; do
 	refuses 5 "$command" "another edit" "another edit of the image is under way: python3 .pid" ./good
 done
+pid=$holder_PID
 eval "exec ${holder[1]}>&-"
-wait "$holder_PID"
+wait "$pid"
 coproc holder { exec python3 "$edit/hold.py" good r301; }
 read -r said <&"${holder[0]}"
 for command in apply delete shrink; do
 	refuses 5 "$command" "a view is attached" "a view of a snapshot is attached: python3 .pid" ./good
 done
 succeeds "create: beside a view" "^$" snapshot create ./good beside
+pid=$holder_PID
 eval "exec ${holder[1]}>&-"
-wait "$holder_PID"
+wait "$pid"
 succeeds "delete: when the view is gone" "^$" snapshot delete ./good beside
 coproc holder { exec qemu-io -f qcow2 base 2>&1; }
 echo "read 0 512" >&"${holder[1]}"
 until read -r said <&"${holder[0]}" && [[ $said == *"read 512/512"* ]]; do :; done
 chmod 644 bare
 refuses 6 commit "backing file of qemu-io" "^qcow2ctl: $PWD/base: .*locked by another process" ./bare
+pid=$holder_PID
 echo quit >&"${holder[1]}"
-wait "$holder_PID"
+wait "$pid"
