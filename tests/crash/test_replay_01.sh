@@ -10,7 +10,7 @@ here=$(dirname "$(readlink -f "$0")")
 tree=$here/../..
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
-points=45
+points=36
 kept=1
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; }
 workloads=${*:-allocate cow snapshot mixed growth suspend file database-wal database-delete}

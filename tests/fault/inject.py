@@ -6,8 +6,8 @@
 inject.py OUT STEPS IMAGE...
 
 IMAGE is NAME=FILE[,BASE], and NAME ends in -loop when it is to be a block device. For each kind of
-operation and error, once and for ever, the first to the last operation is failed, or STEPS of them
-(0: all). OUT gets, for each run, the content that reads see and the durable content, and in
+operation and error, once and for ever, the first to the last operation is failed, or STEPS of them,
+of the second image on two (0: all). OUT gets, for each run, the content that reads see and the durable content, and in
 runs.json what the guest was told. judge.py looks at it.
 """
 
@@ -287,8 +287,8 @@ def main():
     served, _ = faultfile.serve(FOLDER)
     runs = []
     start = time.monotonic()
-    for image in images:
-        runs += Injector(served, out, image).all(int(steps))
+    for number, image in enumerate(images):
+        runs += Injector(served, out, image).all(min(int(steps), 2) if number else int(steps))
     subprocess.run(("umount", FOLDER), check=True)
     with open(f"{out}/runs.json", "w", encoding="ascii") as file:
         json.dump(runs, file)
