@@ -14,7 +14,7 @@
 #include "lock.h"
 #include "mem.h"
 
-#define WRITE_BYTE	101
+#define READ_BYTE	100
 #define MEMORY_LEAST	(8U << 20)
 #define MEMORY_MOST	(1ULL << 30)
 
@@ -35,7 +35,7 @@ static u64 estimate(const struct image *image)
 /* The kernel holds its bytes on the file that it uses: is it this one? */
 static int check_file(const struct image *image)
 {
-	int held = image->is_block ? 1 : lock_is_held(image->fd, WRITE_BYTE);
+	int held = image->is_block ? 1 : lock_is_held(image->fd, READ_BYTE);
 
 	if (held < 0)
 		return edit_refuse_locked(image, held);

@@ -127,12 +127,10 @@ static int open_node(bool exclusive)
 /* What the stack and the heap will need is there from now on. */
 static int lock_memory(u64 bytes)
 {
-	volatile char stack[STACK_BYTES];
-	size_t i;
+	char stack[STACK_BYTES];
 	void *heap;
 
-	for (i = 0; i < sizeof(stack); i += 1024)
-		stack[i] = 0;
+	explicit_bzero(stack, sizeof(stack));
 	/* One heap that never shrinks, so that what is freed here is found again. */
 	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_TRIM_THRESHOLD, -1);
@@ -182,15 +180,17 @@ static int prepare(const char *name, const struct guard_request *request)
 		ret = lock_memory(request->memory);
 	if (ret)
 		return ret;
-	ret = guard_write_intent(name, &guard.line);
-	if (ret)
-		return err_errno_what(-ret, RUN_FOLDER, "cannot write");
-	guard.intent = true;
 	keep[0] = guard.lock;
 	keep[1] = guard.node;
 	keep[2] = -1;
-	return guard_fork(name, &guard.line, request->seconds, keep, &guard.socket,
-			  &guard.guardian);
+	ret = guard_fork(name, &guard.line, request->seconds, keep, &guard.socket,
+			 &guard.guardian);
+	if (ret)
+		return ret;
+	/* Now there is somebody who takes it away. */
+	guard.intent = true;
+	ret = guard_write_intent(name, &guard.line);
+	return ret ? err_errno_what(-ret, RUN_FOLDER, "cannot write") : 0;
 }
 
 static void tell_guardian(char word)
@@ -348,6 +348,9 @@ static void give_back(void)
 {
 	bool runs = !guard.suspended;
 
+	/* While the guardian is still there to do it, if we do not get so far. */
+	if (guard.intent && runs)
+		guard_forget_intent(name_of());
 	if (guard.socket >= 0) {
 		if (runs)
 			tell_guardian(GUARD_DONE);
@@ -355,8 +358,6 @@ static void give_back(void)
 		if (runs)
 			waitpid(guard.guardian, NULL, 0);
 	}
-	if (guard.intent && runs)
-		guard_forget_intent(name_of());
 	if (guard.node >= 0)
 		close(guard.node);
 	/* Else it is the guardian's, who goes on. */

@@ -15,9 +15,11 @@
 #include "recover.h"
 #include "run.h"
 
-static int fail(const char *name, int error)
+static int resume(const char *name, const struct guard_line *line)
 {
-	return err_errno_what(error, name, "cannot resume the device");
+	int ret = guard_rescue(name, line);
+
+	return ret ? err_errno_what(-ret, name, "cannot resume the device") : 0;
 }
 
 /* Under its lock: whoever wrote the intent is not there any more. */
@@ -36,12 +38,12 @@ static int recover_locked(const char *name)
 	stays = !ret && dm.suspended;
 	dm_release(&dm);
 	/* Removed meanwhile, or its machine was: nothing is left to do. */
-	if (ret && ret != -ENXIO)
-		ret = device_fail(ret, name);
-	else if (!ret && (ret = guard_rescue(name, &line)))
-		ret = fail(name, -ret);
-	else
+	if (ret == -ENXIO)
 		ret = 0;
+	else if (ret)
+		ret = device_fail(ret, name);
+	else
+		ret = resume(name, &line);
 	if (!ret) {
 		guard_forget_intent(name);
 		if (stays)

@@ -1,0 +1,78 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# The tool is killed at random moments of an edit, and its guardian too: the device runs again, image
+# and data are whole.
+# timeout=150
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+scratch ext4
+create -o cluster_size=4k a.qcow2 64M
+attach q a.qcow2
+mkfs.ext4 -q /dev/mapper/q
+mkdir -p /mnt/guest
+mount /dev/mapper/q /mnt/guest
+MOUNTS+=(/mnt/guest)
+writer /mnt/guest/busy
+kill_at() { python3 "$HERE/edit_kill.py" "$(number q)" q "$@"; }
+want "killed in a create" kill_at 16 10 "$QCOW2CTL" snapshot create q s%d
+runs q
+does snapshot list q
+pauses snapshot create q last
+want "killed in a resize" kill_at 8 10 "$QCOW2CTL" resize q +1M
+runs q
+pauses check q
+ok "the tool is killed"
+
+# Both at once: nobody is left to resume it but recover.
+"$QCOW2CTL" snapshot create q more &
+tool=$!
+both=
+until [ -n "$both" ]; do
+	[ -d "/proc/$tool" ] || fail "it was too fast"
+	read -r both <"/proc/$tool/task/$tool/children" || true
+done
+read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
+until [ "$suspended" = 1 ]; do
+	[ -e "/run/qcow2ctl/q.intent" ] || break
+	read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
+done
+kill -STOP $tool
+# shellcheck disable=SC2086
+kill -KILL $both
+kill -KILL $tool
+wait $tool 2>/dev/null || true
+[ "$suspended" = 1 ] || fail "it was over before it could be killed"
+want "it runs" grep -q SUSPENDED <(dmsetup info q)
+answers 5 "recover q" snapshot create q other
+does recover
+[[ $OUT == *"resumed q"* ]] || fail "recover: $OUT"
+runs q
+does recover
+ok "the guardian is killed, too"
+
+# A tool that does not get on is ended in time.
+"$QCOW2CTL" snapshot create --timeout 2 q slow 2>said &
+tool=$!
+read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
+until [ "$suspended" = 1 ] || [ ! -d "/proc/$tool" ]; do
+	read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
+done
+kill -STOP $tool
+wait $tool 2>/dev/null || true
+for ((at = 0; at < 50; at++)); do
+	grep -q "runs again" said && break
+	sleep 0.1
+done
+grep -q "ended after 2 seconds" said || fail "it said: $(cat said)"
+runs q
+ok "the tool hangs"
+stop_writer
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+detach q
+clean a.qcow2
+ok "image and data"
