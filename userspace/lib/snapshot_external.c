@@ -46,7 +46,7 @@ static void print_plan(const struct create_request *request)
 }
 
 /* The device's line with the overlay on top, for the caller to free. */
-static char *line_over(const struct device *device, const struct newfile *overlay)
+static char *line_over(const struct device *device, const struct image *overlay)
 {
 	MEM_FREE char *path = mem_printf("/proc/self/fd/%d", overlay->fd);
 	struct table table = { 0 };
@@ -73,16 +73,23 @@ static int put_on_top(const char *name, struct newfile *overlay, const struct ed
 		.file = overlay->path,
 	};
 	MEM_FREE char *line = NULL;
+	struct image image;
 	struct device device;
 	int ret = device_get(name, &device);
 
 	if (ret)
 		return device_fail(ret, name);
-	line = line_over(&device, overlay);
+	/* Once more, by the name that it has now: the first descriptor has none for the kernel to print. */
+	ret = image_open(&image, overlay->path);
+	line = line_over(&device, &image);
 	device_release(&device);
 	/* On a device the descriptor has locks that the kernel would meet. */
-	ret = newfile_unlock(overlay);
-	return ret ? ret : guard_reload(name, &request, line);
+	if (!ret)
+		ret = newfile_unlock(overlay);
+	if (!ret)
+		ret = guard_reload(name, &request, line);
+	image_close(&image);
+	return ret;
 }
 
 /* What would be refused later: no overlay is made for that. */

@@ -19,7 +19,7 @@ writer /mnt/guest/busy
 echo first >/mnt/guest/mark
 pauses snapshot create --external b.qcow2 q
 [ "$(dmsetup table q)" = "0 131072 qcow2 2 qcow2 $DIR/b.qcow2 qcow2 $DIR/a.qcow2" ] || fail "$(dmsetup table q)"
-holds a.qcow2 "$RO"
+holds a.qcow2 "$RO 300"
 holds b.qcow2 "$RW 300"
 md5sum a.qcow2 >sum
 echo second >/mnt/guest/mark
