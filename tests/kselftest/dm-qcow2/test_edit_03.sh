@@ -17,6 +17,7 @@ mkdir -p /mnt/guest
 mount /dev/mapper/q /mnt/guest
 MOUNTS+=(/mnt/guest)
 writer /mnt/guest/busy
+suspended=/sys/dev/block/$(number q)/dm/suspended
 kill_at() { python3 "$HERE/edit_kill.py" "$(number q)" q "$@"; }
 want "killed in a create" kill_at 16 10 "$QCOW2CTL" snapshot create q s%d
 runs q
@@ -27,25 +28,31 @@ runs q
 pauses check q
 ok "the tool is killed"
 
+# caught OPTION...: sets TOOL to a create that has stopped while the device is suspended.
+caught() {
+	local try state=0
+	for ((try = 0; try < 10; try++)); do
+		"$QCOW2CTL" snapshot create "$@" q "more$RANDOM" 2>said &
+		TOOL=$!
+		until [ "$state" = 1 ] || [ ! -e "/proc/$TOOL/exe" ]; do
+			read -r state <"$suspended"
+		done
+		kill -STOP $TOOL 2>/dev/null || true
+		read -r state <"$suspended"
+		[ "$state" = 0 ] || return 0
+		kill -CONT $TOOL 2>/dev/null || true
+		wait $TOOL || fail "an undisturbed create fails: $(cat said)"
+	done
+	fail "never caught it"
+}
+
 # Both at once: nobody is left to resume it but recover.
-"$QCOW2CTL" snapshot create q more &
-tool=$!
-both=
-until [ -n "$both" ]; do
-	[ -d "/proc/$tool" ] || fail "it was too fast"
-	read -r both <"/proc/$tool/task/$tool/children" || true
-done
-read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
-until [ "$suspended" = 1 ]; do
-	[ -e "/run/qcow2ctl/q.intent" ] || break
-	read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
-done
-kill -STOP $tool
+caught
+read -r guardian <"/proc/$TOOL/task/$TOOL/children"
 # shellcheck disable=SC2086
-kill -KILL $both
-kill -KILL $tool
-wait $tool 2>/dev/null || true
-[ "$suspended" = 1 ] || fail "it was over before it could be killed"
+kill -KILL $guardian
+kill -KILL $TOOL
+wait $TOOL 2>/dev/null || true
 want "it runs" grep -q SUSPENDED <(dmsetup info q)
 answers 5 "recover q" snapshot create q other
 does recover
@@ -55,14 +62,8 @@ does recover
 ok "the guardian is killed, too"
 
 # A tool that does not get on is ended in time.
-"$QCOW2CTL" snapshot create --timeout 2 q slow 2>said &
-tool=$!
-read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
-until [ "$suspended" = 1 ] || [ ! -d "/proc/$tool" ]; do
-	read -r suspended <"/sys/dev/block/$(number q)/dm/suspended"
-done
-kill -STOP $tool
-wait $tool 2>/dev/null || true
+caught --timeout 2
+wait $TOOL 2>/dev/null || true
 for ((at = 0; at < 50; at++)); do
 	grep -q "runs again" said && break
 	sleep 0.1

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/edit.sh"
 
 # put OFFSET HEX: bytes into the image.
-put() { xxd -r -p <<<"$2" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none; }
+put() { printf "%b" "$(sed 's/../\\x&/g' <<<"$2")" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none; }
 # fresh: header, refcount table, refcount block, L1, L2 table, two data clusters; 64 KiB each.
 fresh() {
 	rm -f a.qcow2
@@ -20,7 +20,7 @@ scratch ext4
 fresh
 put 0x20000+2*6 0002
 attach q a.qcow2
-answers 2 "errors +1" check q
+answers 2 "errors: +1" check q
 runs q
 pauses repair q
 pauses check q
@@ -33,7 +33,7 @@ fresh
 put 0x20000+2*20 0001
 truncate -s 2M a.qcow2
 attach q a.qcow2
-answers 3 "leaks +1" check q
+answers 3 "leaks: +1" check q
 pauses repair --leaks q
 pauses check q
 detach q
