@@ -48,7 +48,8 @@ caught() {
 
 # Both at once: nobody is left to resume it but recover.
 caught
-read -r guardian <"/proc/$TOOL/task/$TOOL/children"
+read -r guardian <"/proc/$TOOL/task/$TOOL/children" || true	# the line has no end
+[ -n "$guardian" ] || fail "there is no guardian"
 # shellcheck disable=SC2086
 kill -KILL $guardian
 kill -KILL $TOOL

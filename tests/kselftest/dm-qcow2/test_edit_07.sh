@@ -8,7 +8,14 @@
 . "$(dirname "$0")/edit.sh"
 
 # put OFFSET HEX: bytes into the image.
-put() { printf "%b" "$(sed 's/../\\x&/g' <<<"$2")" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none; }
+put() {
+	local hex=$2 bytes=
+	for (( ; ${#hex}; )); do
+		bytes+=\\x${hex:0:2}
+		hex=${hex:2}
+	done
+	printf '%b' "$bytes" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none
+}
 # fresh: header, refcount table, refcount block, L1, L2 table, two data clusters; 64 KiB each.
 fresh() {
 	rm -f a.qcow2
