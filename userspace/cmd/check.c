@@ -63,16 +63,18 @@ static int run(void *data, char **operands)
 	const struct args *args = data;
 	struct result result = { 0 };
 	struct target target;
-	int ret;
+	int ret, error;
 
 	progress_start(args->progress, operands[0]);
 	ret = edit_open_reader(&target, operands[0], true);
 	if (!ret)
 		ret = check(&target, args, &result);
 	progress_end();
+	error = target_close(&target);
+	if (!ret)
+		ret = error;
 	if (!ret)
 		out_object(fields, &result, args->json);
-	target_close(&target);
 	return exit_code(ret, &result);
 }
 

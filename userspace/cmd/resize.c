@@ -3,21 +3,38 @@
 /*
  * resize: a larger or smaller disk.
  */
+#include "../lib/err.h"
+#include "../lib/fsgrow.h"
 #include "../lib/resize.h"
 #include "cmd.h"
 #include "edit.h"
 
 struct args {
-	bool shrink;
+	bool shrink, fs;
 	struct edit_options edit;
 };
 
 static const struct cli_option options[] = {
 	{ "shrink", 0, CLI_FLAG, offsetof(struct args, shrink),
 	  .help = "allow a smaller disk; what lies behind its end is lost" },
+	{ "fs", 0, CLI_FLAG, offsetof(struct args, fs),
+	  .help = "attached: then let the file system (ext2-4, xfs, btrfs) grow, too" },
 	{ "edit", 0, CLI_TABLE, offsetof(struct args, edit), .table = cmd_edit_options },
 	{ }
 };
+
+static int resize_both(struct resize_request *request, const struct edit_options *edit)
+{
+	struct fsgrow grow;
+	int ret = fsgrow_prepare(&grow, request->target);
+
+	if (!ret)
+		ret = resize_image(request, edit);
+	if (!ret && !edit->dry_run)
+		ret = fsgrow_run(&grow);
+	fsgrow_release(&grow);
+	return ret;
+}
 
 static int run(void *data, char **operands)
 {
@@ -28,8 +45,12 @@ static int run(void *data, char **operands)
 
 	if (*size == '+' || *size == '-')
 		request.sign = *size++;
+	if (args->fs && (args->shrink || request.sign == '-'))
+		return err_usage("--fs is for a larger disk");
 	ret = cli_size(size, "SIZE", &request.size);
-	return ret ? ret : resize_image(&request, &args->edit);
+	if (ret)
+		return ret;
+	return args->fs ? resize_both(&request, &args->edit) : resize_image(&request, &args->edit);
 }
 
 const struct cli_command cmd_resize = {

@@ -50,7 +50,8 @@ static const struct cli_command cmd_create_snapshot = {
 	.synopsis = "TARGET {TAG | --external OVERLAY}",
 	.summary = "Keep the disk as it is now under the name TAG",
 	.text = "The snapshot lives inside the image. With --external there is no TAG: a new image\n"
-		"OVERLAY is made over TARGET, which must not be written any more. OVERLAY must not exist.\n",
+		"OVERLAY is made over TARGET, which must not be written any more; a device goes on with\n"
+		"OVERLAY on top. OVERLAY must not exist.\n",
 	.options = create_options,
 	.min_operands = 1,
 	.max_operands = 2,

@@ -342,6 +342,49 @@ int dm_resume(const char *name)
 	return finish(task, ret);
 }
 
+int dm_resume_only(const char *name)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_RESUME, name, &ret);
+	if (!ret && !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE))
+		ret = -EINVAL;
+	return finish(task, ret);
+}
+
+int dm_swap(const char *name, bool freeze)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_RESUME, name, &ret);
+	if (!ret && (!dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE) ||
+		     (!freeze && !dm_task_skip_lockfs(task))))
+		ret = -EINVAL;
+	return finish(task, ret);
+}
+
+int dm_suspend(const char *name, bool freeze, bool flush)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_SUSPEND, name, &ret);
+	if (!ret && ((!freeze && !dm_task_skip_lockfs(task)) || (!flush && !dm_task_no_flush(task))))
+		ret = -EINVAL;
+	return finish(task, ret);
+}
+
+int dm_clear(const char *name)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_CLEAR, name, &ret);
+	return finish(task, ret);
+}
+
 int dm_message(const char *name, const char *text)
 {
 	struct dm_task *task;

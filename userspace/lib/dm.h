@@ -51,6 +51,17 @@ int dm_create(const char *name, const char *uuid);
 /* One target over all of it as the inactive table. */
 int dm_load(const char *name, const char *target, u64 sectors, const char *params, bool readonly);
 int dm_resume(const char *name);
+/* Resume a device that has its node already; no dm_settle() is needed. */
+int dm_resume_only(const char *name);
+/* The same for a table that is loaded and a device that runs: suspended as dm_suspend() does it. */
+int dm_swap(const char *name, bool freeze);
+/*
+ * @freeze: the file system on it is made consistent first. @flush: what is in
+ * flight is finished, else it waits for the resume. -EINTR: a signal came, and the device runs.
+ */
+int dm_suspend(const char *name, bool freeze, bool flush);
+/* Forget the inactive table. */
+int dm_clear(const char *name);
 /* A message to the target at sector 0. */
 int dm_message(const char *name, const char *text);
 /* Remove at once, or (@deferred) when the last user closes it. */

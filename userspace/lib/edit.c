@@ -63,6 +63,8 @@ int edit_open_reader(struct target *target, const char *text, bool damaged)
 
 	if (ret)
 		return ret;
+	if (target->is_device)
+		return edit_hold_reader(target, damaged);
 	if (target->device)
 		return err_fail(ERR_BUSY, image->path, "image is in use by device %s",
 				target->device);
@@ -161,7 +163,24 @@ static int load(struct edit *edit)
 	return ret ? ret : verify_counts(edit);
 }
 
-static int open_image(struct edit *edit, const char *text)
+/* Everything that can be known while the device runs. */
+static int open_device(struct edit *edit, edit_check *check, void *data)
+{
+	int ret = 0;
+
+	edit->header = edit->image->header;
+	edit->first_size = edit->header.size;
+	if (check && !guard_sectors())
+		ret = snapshot_table_read(edit->image, &edit->snapshots);
+	if (!ret && check && !guard_sectors())
+		ret = check(edit, data);
+	if (!ret)
+		ret = edit_hold_device(edit);
+	snapshot_table_release(&edit->snapshots);
+	return ret;
+}
+
+static int open_image(struct edit *edit, const char *text, edit_check *check, void *data)
 {
 	bool damaged = edit->flags & EDIT_UNCLEAN;
 	int ret = damaged ? target_open_damaged(&edit->target, text) :
@@ -169,10 +188,13 @@ static int open_image(struct edit *edit, const char *text)
 
 	if (ret)
 		return ret;
-	if (edit->target.device)
+	if (edit->target.is_device && edit->flags & EDIT_ONLINE)
+		ret = open_device(edit, check, data);
+	else if (edit->target.device)
 		return err_fail(ERR_BUSY, edit->image->path, "image is in use by device %s",
 				edit->target.device);
-	ret = edit_lock(edit->image, edit->flags & EDIT_GRAPH);
+	else
+		ret = edit_lock(edit->image, edit->flags & EDIT_GRAPH);
 	/* It was looked at before it was ours. */
 	if (ret)
 		return ret;
@@ -181,6 +203,12 @@ static int open_image(struct edit *edit, const char *text)
 
 int edit_begin(struct edit *edit, const char *text, const struct edit_options *options,
 	       unsigned int flags)
+{
+	return edit_begin_checked(edit, text, options, flags, NULL, NULL);
+}
+
+int edit_begin_checked(struct edit *edit, const char *text, const struct edit_options *options,
+		       unsigned int flags, edit_check *check, void *data)
 {
 	const struct image closed = IMAGE_CLOSED;
 	int ret;
@@ -191,7 +219,7 @@ int edit_begin(struct edit *edit, const char *text, const struct edit_options *o
 	edit->image = &edit->target.image;
 	*edit->image = closed;
 	progress_start(options->progress, text);
-	ret = open_image(edit, text);
+	ret = open_image(edit, text, check, data);
 	if (!ret && !(flags & EDIT_UNCLEAN))
 		ret = edit_check_unclean(edit->image);
 	if (ret)
@@ -204,14 +232,16 @@ int edit_begin(struct edit *edit, const char *text, const struct edit_options *o
 	return flags & EDIT_HEADER ? 0 : load(edit);
 }
 
-void edit_end(struct edit *edit)
+int edit_end(struct edit *edit, int ret)
 {
 	struct image *image = edit->image;
+	int error;
 
 	/* Clusters that were written in vain lie behind the old end, as far as they can. */
 	if (!edit->committed && image->fd >= 0 && !image->is_block && image->end > edit->old_end &&
 	    edit->plan.image && ftruncate(image->fd, edit->old_end))
 		err_debug("%s: cannot cut it: %s", image->path, strerror(errno));
+	edit_fit_device(edit);
 	progress_end();
 	plan_release(&edit->plan);
 	refcounts_release(&edit->counts);
@@ -220,7 +250,8 @@ void edit_end(struct edit *edit)
 	snapshot_table_release(&edit->snapshots);
 	free(edit->cluster);
 	edit->cluster = NULL;
-	target_close(&edit->target);
+	error = target_close(&edit->target);
+	return ret ? ret : error;
 }
 
 int edit_load_snapshot(struct edit *edit, u32 index, struct mapping *mapping)

@@ -14,6 +14,7 @@
 #ifndef QCOW2CTL_EDIT_H
 #define QCOW2CTL_EDIT_H
 
+#include "guard.h"
 #include "mapping.h"
 #include "snapshot_table.h"
 #include "target.h"
@@ -24,10 +25,15 @@ struct edit_options {
 	const char *progress;
 };
 
+#define EDIT_SECONDS(options) \
+	((options)->timeout == ~0ULL || !(options)->timeout ? GUARD_SECONDS : (unsigned int)(options)->timeout)
+
 enum edit_flags {
 	EDIT_GRAPH = 1,		/* frees or replaces what snapshots refer to */
 	EDIT_UNCLEAN = 2,	/* dirty, corrupt and damaged images are welcome; counts are not loaded */
 	EDIT_HEADER = 4,	/* counts and mappings are not needed */
+	EDIT_ONLINE = 8,	/* the image of an attached device, too; it is suspended until edit_end() */
+	EDIT_CLOSED = 16,	/* nobody may have that device open */
 };
 
 struct edit {
@@ -49,13 +55,25 @@ struct edit {
 	bool keep_end;			/* the file is not cut behind its last cluster */
 	u64 old_end;
 	bool committed;			/* the header may have been written */
+	u64 first_size;			/* bytes; a device is made so short before anything else */
 };
+
+/*
+ * May the edit be, as far as header and snapshot table say? It is asked before a device is suspended,
+ * while the edit has no more than these two, and should be asked once more by the edit itself. It may
+ * set first_size. Prints its error.
+ */
+typedef int edit_check(struct edit *edit, void *data);
 
 /* @edit is for edit_end() also after an error. */
 int edit_begin(struct edit *edit, const char *target, const struct edit_options *options,
 	       unsigned int flags);
+/* The same with a check. */
+int edit_begin_checked(struct edit *edit, const char *target, const struct edit_options *options,
+		       unsigned int flags, edit_check *check, void *data);
 int edit_commit(struct edit *edit);
-void edit_end(struct edit *edit);
+/* The code of the whole edit: @ret, or that of what failed at its end. */
+int edit_end(struct edit *edit, int ret);
 
 /* An empty mapping of this image, for mapping_load(). */
 void edit_init_mapping(struct edit *edit, struct mapping *mapping);
@@ -73,6 +91,16 @@ int edit_check_unclean(const struct image *image);
  * no edit, but refused as one. target_close() also after an error.
  */
 int edit_open_reader(struct target *target, const char *text, bool damaged);
+/*
+ * Suspend the device of an image that is open, and make it ours. @options, flags and first size as
+ * in @edit, which has its snapshot table by then.
+ */
+int edit_hold_device(struct edit *edit);
+/* Before it is resumed: its table fits the disk as it is now. @ret as for edit_end(). */
+void edit_fit_device(struct edit *edit);
+/* Suspend the device of an image that is only read, unless nobody writes to it anyway. */
+int edit_hold_reader(struct target *target, bool damaged);
+
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
 

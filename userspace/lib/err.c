@@ -129,6 +129,18 @@ void err_warn(const char *subject, const char *format, ...)
 	fputc('\n', stderr);
 }
 
+void err_note(const char *format, ...)
+{
+	va_list args;
+
+	if (err_is_quiet)
+		return;
+	va_start(args, format);
+	print_formatted(format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
 void err_debug(const char *format, ...)
 {
 	va_list args;

@@ -45,6 +45,8 @@ int err_errno_what(int error, const char *subject, const char *format, ...) ERR_
 int err_usage(const char *format, ...) ERR_PRINTF(1, 2);
 void err_hint(const char *format, ...) ERR_PRINTF(1, 2);
 void err_warn(const char *subject, const char *format, ...) ERR_PRINTF(2, 3);
+/* A line about what was done, without any more words. */
+void err_note(const char *format, ...) ERR_PRINTF(1, 2);
 void err_debug(const char *format, ...) ERR_PRINTF(1, 2);
 
 /* The exit code that an errno (positive) means. */

@@ -115,6 +115,11 @@ int image_open_direct(struct image *image, bool exclusive)
 		return err_errno(errno, image->path);
 	close(image->fd);
 	image->fd = fd;
+	/* It may have grown since it was looked at. */
+	if (fstat(fd, &image->st))
+		return err_errno(errno, image->path);
+	if (!image->is_block)
+		image->end = image->st.st_size;
 	image->granule = direct ? find_granule(image) : 0;
 	if (direct && (!image->granule || image->granule > BOUNCE_BYTES)) {
 		image->granule = 0;

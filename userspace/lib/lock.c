@@ -51,6 +51,32 @@ int lock_probe(int fd, enum lock_role role)
 	return 0;
 }
 
+int lock_is_held(int fd, short byte)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1,
+	};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock))
+		return -errno;
+	return lock.l_type != F_UNLCK;
+}
+
+int lock_share(int fd, enum lock_role role)
+{
+	const short *byte;
+
+	for (byte = roles[role].holds; *byte; byte++) {
+		struct flock lock = {
+			.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = *byte, .l_len = 1,
+		};
+
+		if (fcntl(fd, F_OFD_SETLK, &lock))
+			return -errno;
+	}
+	return 0;
+}
+
 int lock_take(int fd, enum lock_role role)
 {
 	const short *byte;

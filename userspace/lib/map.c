@@ -180,7 +180,7 @@ static int open_layers(struct map *map)
 	return ret;
 }
 
-static void close_layers(struct map *map)
+static int close_layers(struct map *map)
 {
 	u32 i;
 
@@ -196,7 +196,7 @@ static void close_layers(struct map *map)
 		}
 	}
 	free(map->layers);
-	target_close(&map->target);
+	return target_close(&map->target);
 }
 
 /* ------------------------------------------------------------------------
@@ -452,7 +452,7 @@ static int visit_none(void *data, const struct map_extent *extent)
 int map_run(const char *target, map_visit *visit, void *data)
 {
 	struct map map = { .visit = visit_none };
-	int ret = edit_open_reader(&map.target, target, false);
+	int ret = edit_open_reader(&map.target, target, false), error;
 
 	if (!ret)
 		ret = open_layers(&map);
@@ -465,6 +465,6 @@ int map_run(const char *target, map_visit *visit, void *data)
 		map.data = data;
 		ret = visit_all(&map);
 	}
-	close_layers(&map);
-	return ret;
+	error = close_layers(&map);
+	return ret ? ret : error;
 }

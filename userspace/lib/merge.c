@@ -336,9 +336,8 @@ int merge_image(const char *image, const struct edit_options *options)
 		plan_release(&m.below.plan);
 		image_close(&m.raw);
 	} else if (m.below.image) {
-		edit_end(&m.below);
+		ret = edit_end(&m.below, ret);
 	}
-	edit_end(&m.top);
 	free(m.bytes);
-	return ret;
+	return edit_end(&m.top, ret);
 }

@@ -348,6 +348,52 @@ void out_line(const char *line)
 	fputc('\n', stdout);
 }
 
+/* ------------------------------------------------------------------------
+ * Held back: whoever reads it may wait for a device that is suspended.
+ */
+
+struct held {
+	FILE **stream, *real;
+	char *text;
+	size_t len;
+};
+
+static struct held held[2];
+
+void out_hold(void)
+{
+	int i;
+
+	held[0].stream = &stdout;
+	held[1].stream = &stderr;
+	for (i = 0; i < 2; i++) {
+		struct held *h = &held[i];
+		FILE *memory = open_memstream(&h->text, &h->len);
+
+		fflush(*h->stream);
+		h->real = memory ? *h->stream : NULL;
+		if (memory)
+			*h->stream = memory;
+	}
+}
+
+void out_let_go(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct held *h = &held[i];
+
+		if (!h->real)
+			continue;
+		fclose(*h->stream);
+		*h->stream = h->real;
+		h->real = NULL;
+		fwrite(h->text, 1, h->len, *h->stream);
+		free(h->text);
+	}
+}
+
 int out_close(int ret)
 {
 	bool failed = ferror(stdout);

@@ -44,6 +44,10 @@ struct out_rows {
 	size_t size;		/* of one row */
 };
 
+/* Keep all that is printed from now on, errors too, in memory until it is let go. */
+void out_hold(void);
+void out_let_go(void);
+
 /* One result: lines "title  value", or an object. */
 void out_object(const struct out_field *fields, const void *row, bool json);
 /* Many: a table with headings, or an object with the array @key. @bytes: no units. */

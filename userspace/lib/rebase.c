@@ -202,6 +202,5 @@ int rebase_unsafe(const char *image, const char *backing, bool raw,
 
 	if (!ret)
 		ret = rebase(&edit, backing, raw);
-	edit_end(&edit);
-	return ret;
+	return edit_end(&edit, ret);
 }

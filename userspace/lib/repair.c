@@ -108,12 +108,13 @@ static int mend_leaks(struct repair *repair)
  * Rounds
  */
 
-static void release(struct repair *repair)
+static int release(struct repair *repair, int ret)
 {
-	edit_end(&repair->edit);
+	ret = edit_end(&repair->edit, ret);
 	check_release(&repair->check);
 	check_counts_release(&repair->counts);
 	check_tables_release(&repair->tables);
+	return ret;
 }
 
 static bool is_marked(const struct repair *repair)
@@ -147,18 +148,28 @@ static int fail_errors(const struct repair *repair, bool leaks_only)
 	return ret;
 }
 
+static int first_error(int ret, int later)
+{
+	return ret ? ret : later;
+}
+
 int repair_image(const char *target, const struct edit_options *options, bool leaks_only,
 		 struct repair_result *result)
 {
 	struct repair repair;
-	bool left = true;
+	bool left = true, held = false;
 	int ret = 0, i;
 
 	memset(result, 0, sizeof(*result));
 	for (i = 0; !ret && left && i < MAX_ROUNDS; i++) {
 		memset(&repair, 0, sizeof(repair));
 		ret = edit_begin(&repair.edit, target, options,
-				 EDIT_GRAPH | EDIT_UNCLEAN | EDIT_HEADER);
+				 EDIT_GRAPH | EDIT_UNCLEAN | EDIT_HEADER | EDIT_ONLINE);
+		/* Nobody writes to what is half repaired. */
+		if (!ret && !held && repair.edit.target.is_held) {
+			guard_keep();
+			held = true;
+		}
 		if (!ret)
 			ret = do_round(&repair, leaks_only, &left);
 		if (!i) {
@@ -168,11 +179,11 @@ int repair_image(const char *target, const struct edit_options *options, bool le
 		}
 		if (!ret && (left ? i == MAX_ROUNDS - 1 : repair.check.errors))
 			ret = fail_errors(&repair, leaks_only);
-		release(&repair);
+		ret = release(&repair, ret);
 		if (options->dry_run)
 			break;
 	}
-	return ret;
+	return held ? first_error(ret, guard_resume()) : ret;
 }
 
 int repair_marked(const char *path)

@@ -198,28 +198,34 @@ static int change(struct resize *r)
 	return ret;
 }
 
-static int resize(struct edit *edit, const struct resize_request *request)
+static int may_resize(struct edit *edit, void *request)
+{
+	int ret = find_size(edit, request, &edit->first_size);
+
+	return ret || edit->first_size == edit->header.size ? ret : check(edit, edit->first_size);
+}
+
+static int resize(struct edit *edit, struct resize_request *request)
 {
 	struct resize r = { .edit = edit, .active = &edit->active, .old_size = edit->header.size };
-	int ret = find_size(edit, request, &r.size);
+	int ret = may_resize(edit, request);
 
+	r.size = edit->first_size;
 	if (ret || r.size == r.old_size)
 		return ret;
-	ret = check(edit, r.size);
-	if (!ret)
-		ret = change(&r);
+	ret = change(&r);
 	content_release(&r.content);
 	edit->header.size = r.size;
 	return ret ? ret : edit_commit(edit);
 }
 
-int resize_image(const struct resize_request *request, const struct edit_options *options)
+int resize_image(struct resize_request *request, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin(&edit, request->target, options, request->shrink ? EDIT_GRAPH : 0);
+	unsigned int flags = EDIT_ONLINE | (request->shrink ? EDIT_GRAPH | EDIT_CLOSED : 0);
+	int ret = edit_begin_checked(&edit, request->target, options, flags, may_resize, request);
 
 	if (!ret)
 		ret = resize(&edit, request);
-	edit_end(&edit);
-	return ret;
+	return edit_end(&edit, ret);
 }

@@ -16,7 +16,7 @@
 #include "mem.h"
 #include "run.h"
 
-#define FOLDER	"/run/qcow2ctl"
+#define FOLDER	RUN_FOLDER
 
 static bool is_current(int fd, const char *path)
 {

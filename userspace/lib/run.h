@@ -6,6 +6,8 @@
 #ifndef QCOW2CTL_RUN_H
 #define QCOW2CTL_RUN_H
 
+#define RUN_FOLDER	"/run/qcow2ctl"
+
 /* Wait up to @seconds for the name. *@fd holds it; an exit code after a message otherwise. */
 int run_lock(const char *name, unsigned int seconds, int *fd);
 void run_unlock(const char *name, int fd);

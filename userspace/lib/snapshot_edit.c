@@ -28,8 +28,9 @@ static int refuse_data_file(const struct edit *edit)
  * Create
  */
 
-static int check_create(const struct edit *edit, const char *tag)
+static int check_create(struct edit *edit, void *data)
 {
+	const char *tag = data;
 	int ret = refuse_data_file(edit);
 
 	if (ret)
@@ -79,7 +80,7 @@ static void add_entry(struct edit *edit, const struct mapping *copy, const char 
 static int create(struct edit *edit, const char *tag)
 {
 	struct mapping copy;
-	int ret = check_create(edit, tag);
+	int ret = check_create(edit, (void *)tag);
 
 	if (!ret)
 		ret = mapping_count(&edit->active, 0, edit->active.size, 1);
@@ -96,12 +97,11 @@ static int create(struct edit *edit, const char *tag)
 int snapshot_create(const char *target, const char *tag, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin(&edit, target, options, 0);
+	int ret = edit_begin_checked(&edit, target, options, EDIT_ONLINE, check_create, (void *)tag);
 
 	if (!ret)
 		ret = create(&edit, tag);
-	edit_end(&edit);
-	return ret;
+	return edit_end(&edit, ret);
 }
 
 /* ------------------------------------------------------------------------
@@ -141,11 +141,9 @@ static int replace_active(struct edit *edit, struct mapping *wanted)
 	return mapping_refresh(&edit->active);
 }
 
-static int apply(struct edit *edit, const char *id)
+static int check_apply(struct edit *edit, void *id)
 {
-	struct mapping wanted = { 0 };
 	u32 index = 0;
-	u64 size = 0;
 	int ret = refuse_data_file(edit);
 
 	if (!ret && edit->image->header.has_bitmaps)
@@ -154,7 +152,20 @@ static int apply(struct edit *edit, const char *id)
 	if (!ret)
 		ret = edit_find_snapshot(edit, id, &index);
 	if (!ret)
-		ret = find_size(edit, &edit->snapshots.entries[index], &size);
+		ret = find_size(edit, &edit->snapshots.entries[index], &edit->first_size);
+	return ret;
+}
+
+static int apply(struct edit *edit, const char *id)
+{
+	struct mapping wanted = { 0 };
+	u32 index = 0;
+	u64 size;
+	int ret = check_apply(edit, (void *)id);
+
+	size = edit->first_size;
+	if (!ret)
+		ret = edit_find_snapshot(edit, id, &index);
 	if (!ret)
 		ret = edit_load_snapshot(edit, index, &wanted);
 	if (!ret) {
@@ -171,17 +182,25 @@ static int apply(struct edit *edit, const char *id)
 int snapshot_apply(const char *target, const char *id, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin(&edit, target, options, EDIT_GRAPH);
+	int ret = edit_begin_checked(&edit, target, options, EDIT_GRAPH | EDIT_ONLINE | EDIT_CLOSED,
+				     check_apply, (void *)id);
 
 	if (!ret)
 		ret = apply(&edit, id);
-	edit_end(&edit);
-	return ret;
+	return edit_end(&edit, ret);
 }
 
 /* ------------------------------------------------------------------------
  * Delete
  */
+
+static int check_delete(struct edit *edit, void *id)
+{
+	int ret = refuse_data_file(edit);
+	u32 index;
+
+	return ret ? ret : edit_find_snapshot(edit, id, &index);
+}
 
 static int delete(struct edit *edit, const char *id)
 {
@@ -210,10 +229,10 @@ static int delete(struct edit *edit, const char *id)
 int snapshot_delete(const char *target, const char *id, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin(&edit, target, options, EDIT_GRAPH);
+	int ret = edit_begin_checked(&edit, target, options, EDIT_GRAPH | EDIT_ONLINE, check_delete,
+				     (void *)id);
 
 	if (!ret)
 		ret = delete(&edit, id);
-	edit_end(&edit);
-	return ret;
+	return edit_end(&edit, ret);
 }

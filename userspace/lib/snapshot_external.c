@@ -27,14 +27,14 @@ static int open_target(struct target *target, const char *text)
 
 	if (ret)
 		return ret;
-	if (target->device)
+	if (target->device && !target->is_device)
 		return err_fail(ERR_BUSY, image->path, "image is in use by device %s",
 				target->device);
 	if (image->geo.data_file)
 		return err_fail(ERR_UNSUPPORTED, image->path,
 				"an image with an external data file can be on top only");
 	ret = edit_check_unclean(image);
-	return ret ? ret : hold(image);
+	return ret || target->is_device ? ret : hold(image);
 }
 
 static void print_plan(const struct create_request *request)
@@ -43,6 +43,67 @@ static void print_plan(const struct create_request *request)
 	MEM_FREE char *backing = text_printable(request->backing);
 
 	out_text("create   %s over %s\n", overlay, backing);
+}
+
+/* The device's line with the overlay on top, for the caller to free. */
+static char *line_over(const struct device *device, const struct image *overlay)
+{
+	MEM_FREE char *path = mem_printf("/proc/self/fd/%d", overlay->fd);
+	struct table table = { 0 };
+	char *line;
+	size_t i;
+
+	table_add_layer(&table, false, path);
+	for (i = 0; i < device->table.nr_layers; i++)
+		table_add_layer(&table, device->table.raw[i], device->table.paths[i]);
+	for (i = 0; i < device->table.nr_words; i++)
+		table_add_word(&table, device->table.words[i]);
+	line = table_format(&table);
+	table_release(&table);
+	return line;
+}
+
+/* From the next write on the overlay gets it. */
+static int put_on_top(const char *name, struct newfile *overlay, const struct edit_options *options)
+{
+	struct guard_request request = {
+		.writes = true,
+		.freeze = !options->nolockfs,
+		.seconds = EDIT_SECONDS(options),
+		.file = overlay->path,
+	};
+	MEM_FREE char *line = NULL;
+	struct image image;
+	struct device device;
+	int ret = device_get(name, &device);
+
+	if (ret)
+		return device_fail(ret, name);
+	/* Once more, by the name that it has now: the first descriptor has none for the kernel to print. */
+	ret = image_open(&image, overlay->path);
+	line = line_over(&device, &image);
+	device_release(&device);
+	/* On a device the descriptor has locks that the kernel would meet. */
+	if (!ret)
+		ret = newfile_unlock(overlay);
+	if (!ret)
+		ret = guard_reload(name, &request, line);
+	image_close(&image);
+	return ret;
+}
+
+/* What would be refused later: no overlay is made for that. */
+static int check_device(const char *name)
+{
+	struct device device;
+	int ret = device_get(name, &device);
+
+	if (ret)
+		return device_fail(ret, name);
+	if (device.dm.readonly)
+		ret = err_fail(ERR_POLICY, name, "device is read-only");
+	device_release(&device);
+	return ret;
 }
 
 int snapshot_create_external(const char *text, const char *overlay,
@@ -60,10 +121,14 @@ int snapshot_create_external(const char *text, const char *overlay,
 		request.size = target.image.header.size;
 		request.cluster_bits = target.image.header.cluster_bits;
 	}
+	if (!ret && target.is_device)
+		ret = check_device(target.device);
 	if (!ret && options->dry_run)
 		print_plan(&request);
 	else if (!ret)
 		ret = create_image(&request, &file);
+	if (!ret && target.is_device && !options->dry_run)
+		ret = put_on_top(target.device, &file, options);
 	newfile_close(&file, ret);
 	target_close(&target);
 	return ret;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include "err.h"
+#include "guard.h"
 #include "mem.h"
 #include "target.h"
 #include "text.h"
@@ -18,6 +19,7 @@ static int open_device(struct target *target, const struct device *device)
 	if (!device->image)
 		return err_fail(ERR_FAILED, device->dm.name, "device has no image");
 	target->device = mem_strdup(device->dm.name);
+	target->is_device = true;
 	return image_open(&target->image, device->image);
 }
 
@@ -105,9 +107,15 @@ int target_open_damaged(struct target *target, const char *text)
 	return ret ? ret : image_verify_damaged(&target->image);
 }
 
-void target_close(struct target *target)
+int target_close(struct target *target)
 {
+	int ret;
+
+	/* First of all the locks go, which would keep the device from running. */
 	image_close(&target->image);
+	ret = target->is_held ? guard_resume() : 0;
+	target->is_held = false;
 	free(target->device);
 	target->device = NULL;
+	return ret;
 }

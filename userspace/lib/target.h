@@ -14,12 +14,15 @@
 struct target {
 	struct image image;	/* of the device's top layer, or as given; verified */
 	char *device;		/* name of the device that has the image in its chain, or NULL */
+	bool is_device;		/* it is that device that was asked for */
+	bool is_held;		/* the device is suspended until target_close() */
 };
 
 /* Prints and returns an exit code; target_close() also after an error. */
 int target_open(struct target *target, const char *text);
 /* For image_verify_damaged(). */
 int target_open_damaged(struct target *target, const char *text);
-void target_close(struct target *target);
+/* 0, or the code of an error about the device, after a message. */
+int target_close(struct target *target);
 
 #endif

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# Edits of attached devices: qcow2ctl, what it answers, and somebody who uses the device meanwhile.
+
+# shellcheck source=tests/kselftest/dm-qcow2/locks.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/locks.sh"
+
+# does COMMAND...: qcow2ctl must succeed; sets OUT to all that it prints.
+does() {
+	OUT=$("$QCOW2CTL" "$@" 2>&1) || fail "qcow2ctl $*: exit $?: $OUT"
+}
+
+# pauses COMMAND...: the same, and the device was suspended for it, and runs.
+pauses() {
+	does "$@"
+	[[ $OUT =~ paused\ q\ for\ [0-9]+\.[0-9]\ ms ]] || fail "qcow2ctl $*: no pause: $OUT"
+	runs q
+}
+
+# answers CODE PATTERN COMMAND...: exit code and what it says; the device runs.
+answers() {
+	local code=$1 pattern=$2 rc=0
+	shift 2
+	OUT=$("$QCOW2CTL" "$@" 2>&1) || rc=$?
+	[ "$rc" = "$code" ] || fail "qcow2ctl $*: exit $rc, not $code: $OUT"
+	[[ $OUT =~ $pattern ]] || fail "qcow2ctl $*: no '$pattern' in: $OUT"
+}
+
+# runs NAME: neither suspended nor with a table that waits, and nothing of an edit is left.
+runs() {
+	local info
+	info=$(dmsetup info "$1")
+	[[ $info == *"State: "*ACTIVE* && $info != *INACTIVE* ]] || fail "$1 does not run: $info"
+	[ ! -e "/run/qcow2ctl/$1.intent" ] || fail "$1: an intent is left"
+	is "$1" claim active
+}
+
+# writer FILE: another process writes numbered, checksummed blocks to FILE and reads them back, until
+# stop_writer.
+writer() {
+	rm -f enough
+	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" &
+	WRITER=$!
+}
+
+stop_writer() {
+	touch "$DIR/enough"
+	wait "$WRITER" || fail "the writer has read what it did not write"
+}
+
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""Write numbered blocks all over a file and check them, until another file appears.
+
+edit_writer.py FILE END [SEED]
+"""
+
+import os
+import random
+import sys
+
+BLOCKS = 512
+BLOCK = 4096
+
+
+def block(number, version):
+    """Return what is written."""
+    return (b"%08d %010d " % (number, version)).ljust(64, b".") * (BLOCK // 64)
+
+
+def main():
+    """Run until END is there."""
+    path, end = sys.argv[1:3]
+    dice = random.Random(sys.argv[3] if len(sys.argv) > 3 else "edit")
+    versions = {}
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o644)
+    version = 0
+    while not os.path.exists(end):
+        version += 1
+        number = dice.randrange(BLOCKS)
+        os.pwrite(file, block(number, version), number * BLOCK)
+        versions[number] = version
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        number = dice.choice(list(versions))
+        found = os.pread(file, BLOCK, number * BLOCK)
+        if found != block(number, versions[number]):
+            print(f"# block {number}: {found[:20]} instead of version {versions[number]}")
+            return 1
+    print(f"# {version} blocks written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Every edit of a mounted device with a writer on it: the writer sees nothing of it, the image is clean.
+# timeout=150
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+scratch ext4
+create a.qcow2 64M
+attach q a.qcow2
+mkfs.ext4 -q /dev/mapper/q
+mkdir -p /mnt/guest
+mount /dev/mapper/q /mnt/guest
+MOUNTS+=(/mnt/guest)
+writer /mnt/guest/busy
+echo first >/mnt/guest/mark
+sync -f /mnt/guest
+pauses snapshot create q first
+echo second >/mnt/guest/mark
+pauses snapshot create --nolockfs q second
+does snapshot list q
+[[ $OUT == *first* && $OUT == *second* ]] || fail "list: $OUT"
+[[ $OUT != *paused* ]] || fail "a list pauses the device"
+ok "snapshot create, list"
+
+pauses check q
+[[ $OUT == *errors*0* ]] || fail "check: $OUT"
+pauses map --json q
+pauses repair q
+[[ $OUT == *"nothing to repair"* ]] || fail "repair: $OUT"
+pauses snapshot create --dry-run q third
+[[ $OUT == *header* ]] || fail "dry run: $OUT"
+ok "check, map, repair, --dry-run"
+
+pauses snapshot delete q second
+pauses resize q +16M
+want "the device has not grown" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((80 << 20)) ]
+want "resize2fs" resize2fs /dev/mapper/q 2>/dev/null
+ok "delete, resize"
+stop_writer
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+pauses resize --shrink --nolockfs q 96M
+pauses resize --shrink q 88M
+want "the device has not shrunk" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((88 << 20)) ]
+pauses snapshot apply q first
+want "the snapshot's size" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((64 << 20)) ]
+mount /dev/mapper/q /mnt/guest
+want "the snapshot's content" [ "$(cat /mnt/guest/mark)" = first ]
+umount /mnt/guest
+want "fsck of the snapshot" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+holds a.qcow2 "$RW 300"
+detach q
+clean a.qcow2
+ok "resize --shrink, apply"

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# snapshot create --external of a mounted device: the old image does not change any more.
+# timeout=150
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+scratch ext4
+create a.qcow2 64M
+attach q a.qcow2
+mkfs.ext4 -q /dev/mapper/q
+mkdir -p /mnt/guest
+mount /dev/mapper/q /mnt/guest
+MOUNTS+=(/mnt/guest)
+writer /mnt/guest/busy
+echo first >/mnt/guest/mark
+pauses snapshot create --external b.qcow2 q
+[ "$(dmsetup table q)" = "0 131072 qcow2 2 qcow2 $DIR/b.qcow2 qcow2 $DIR/a.qcow2" ] || fail "$(dmsetup table q)"
+holds a.qcow2 "$RO 300"
+holds b.qcow2 "$RW 300"
+md5sum a.qcow2 >sum
+echo second >/mnt/guest/mark
+answers 4 "b.qcow2.*exist" snapshot create --external b.qcow2 q
+pauses snapshot create --external c.qcow2 /dev/mapper/q
+pauses snapshot create q inside
+answers 5 "in use by device q" snapshot create --external d.qcow2 ./b.qcow2
+ok "two overlays"
+stop_writer
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+pauses map q
+pauses check q
+pauses resize q +8M
+device_io q 'read -P 0 64M 8M'
+detach q
+want "the old image has changed" md5sum -c --quiet sum
+for image in a b c; do
+	clean $image.qcow2
+done
+qemu-img convert -O raw a.qcow2 a.raw
+want "the snapshot is not clean" e2fsck -fn a.raw >/dev/null 2>&1
+want "its content" [ "$(debugfs -R "cat /mark" a.raw 2>/dev/null)" = first ]
+ok "the old image"

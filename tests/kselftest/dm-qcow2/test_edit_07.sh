@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# check and repair of a device whose image is damaged, also of one that the kernel has marked corrupt.
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+# put OFFSET HEX: bytes into the image.
+put() {
+	local hex=$2 bytes=
+	for (( ; ${#hex}; )); do
+		bytes+=\\x${hex:0:2}
+		hex=${hex:2}
+	done
+	printf '%b' "$bytes" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none
+}
+# fresh: header, refcount table, refcount block, L1, L2 table, two data clusters; 64 KiB each.
+fresh() {
+	rm -f a.qcow2
+	create a.qcow2 16M
+	io a.qcow2 'write -P 1 0 64k' 'write -P 2 64k 64k'
+}
+
+scratch ext4
+fresh
+put 0x20000+2*6 0002
+attach q a.qcow2
+answers 2 "errors: +1" check q
+runs q
+pauses repair q
+pauses check q
+device_io q 'read -P 1 0 64k' 'read -P 2 64k 64k' 'write -P 3 64k 64k'
+detach q
+clean a.qcow2
+ok "a wrong count"
+
+fresh
+put 0x20000+2*20 0001
+truncate -s 2M a.qcow2
+attach q a.qcow2
+answers 3 "leaks: +1" check q
+pauses repair --leaks q
+pauses check q
+detach q
+clean a.qcow2
+ok "a leak"
+
+# The second entry leads to no cluster boundary: the kernel finds that, and writes no more.
+fresh
+put 0x40008 8000000000060200
+attach q a.qcow2
+qemu-io -f raw -c 'read 64k 64k' /dev/mapper/q >/dev/null 2>&1 || true
+is q mode ro
+answers 2 "" check q
+pauses repair q
+is q mode rw
+device_io q 'read -P 1 0 64k' 'write -P 4 64k 64k' 'read -P 4 64k 64k'
+pauses check q
+detach q
+clean a.qcow2
+ok "marked corrupt"

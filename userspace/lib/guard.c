@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Suspend and resume around an edit; why so carefully: guard.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "err.h"
+#include "guard.h"
+#include "holder.h"
+#include "kmsg.h"
+#include "mem.h"
+#include "out.h"
+#include "run.h"
+#include "text.h"
+
+#define STACK_BYTES	(256U << 10)
+
+static struct {
+	unsigned int depth;
+	struct device device;
+	struct guard_line line;		/* points into @device */
+	int lock, node, socket;		/* -1: not there */
+	pid_t guardian;
+	bool intent, locked, suspended;
+	bool loaded;			/* a new table waits for the resume */
+	u64 sectors;			/* of the live table */
+	u64 want;			/* 0: of guard.line */
+	bool renew;			/* the image may have become another one */
+	u64 begin;			/* ns */
+} guard;
+
+static u64 now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ULL + time.tv_nsec;
+}
+
+static const char *name_of(void)
+{
+	return guard.device.dm.name;
+}
+
+/* ------------------------------------------------------------------------
+ * May it be?
+ */
+
+static int check_state(const struct device *device, bool writes)
+{
+	const struct status *status = &device->status;
+	const char *name = device->dm.name;
+
+	if (device->layer)
+		return err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
+	if (!device->image)
+		return err_fail(ERR_FAILED, name, "device has no image");
+	if (device->dm.suspended) {
+		err_fail(ERR_BUSY, name, "device is suspended, by somebody else");
+		err_hint("qcow2ctl recover %s resumes what an edit has left behind", name);
+		return ERR_BUSY;
+	}
+	if (device->dm.inactive)
+		return err_fail(ERR_BUSY, name, "a new table is loaded and waits for a resume");
+	if (device->dm.deferred)
+		return err_fail(ERR_BUSY, name, "device is about to be removed");
+	if (status->mode && (!strcmp(status->mode, "fail") || !strcmp(status->mode, "lost")))
+		return err_fail(ERR_FAILED, name,
+				"device is in mode %s, its image is not what its users see",
+				status->mode);
+	if (writes && device->dm.readonly)
+		return err_fail(ERR_POLICY, name, "device is read-only");
+	return 0;
+}
+
+/* Who has it open besides us? Prints it. */
+static int refuse_open(const struct device *device)
+{
+	dev_t number = makedev(device->dm.major, device->dm.minor);
+	char **holders = NULL;
+	int ret;
+
+	holder_mounts(&number, 1, &holders);
+	holder_devices(number, &holders);
+	holder_processes(&number, 1, &holders);
+	ret = err_fail(ERR_BUSY, device->dm.name, "device is in use: %s",
+		       holders ? holders[0] : "it is open");
+	mem_free_strings(holders);
+	return ret;
+}
+
+/* The descriptor that keeps the device from being removed, and counts as one opener. */
+static int open_node(bool exclusive)
+{
+	const struct device *device = &guard.device;
+	int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (exclusive ? O_EXCL : 0);
+	struct stat st;
+
+	if (exclusive && device->dm.open_count)
+		return refuse_open(device);
+	guard.node = open(device->path, flags);
+	if (guard.node < 0)
+		return errno == EBUSY ? refuse_open(device) : err_errno(errno, device->path);
+	if (fstat(guard.node, &st) || !S_ISBLK(st.st_mode) ||
+	    st.st_rdev != makedev(device->dm.major, device->dm.minor))
+		return err_fail(ERR_FAILED, device->path, "it is not the node of device %s",
+				device->dm.name);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Before
+ */
+
+/* What the stack and the heap will need is there from now on. */
+static int lock_memory(u64 bytes)
+{
+	char stack[STACK_BYTES];
+	void *heap;
+
+	explicit_bzero(stack, sizeof(stack));
+	/* One heap that never shrinks, so that what is freed here is found again. */
+	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_TRIM_THRESHOLD, -1);
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		return err_errno_what(errno, name_of(), "cannot lock memory");
+	guard.locked = true;
+	heap = malloc(bytes);
+	if (!heap)
+		return err_fail(ERR_FAILED, name_of(), "the edit needs %llu MiB of memory",
+				(unsigned long long)(bytes >> 20));
+	free(heap);
+	return 0;
+}
+
+static int look(const char *name, bool writes)
+{
+	int ret = device_get(name, &guard.device);
+
+	if (ret)
+		return device_fail(ret, name);
+	guard.line.params = guard.device.dm.table;
+	guard.line.sectors = guard.device.dm.sectors;
+	guard.line.readonly = guard.device.dm.readonly;
+	guard.sectors = guard.line.sectors;
+	return check_state(&guard.device, writes);
+}
+
+static int prepare(const char *name, const struct guard_request *request)
+{
+	int keep[3], ret;
+
+	memset(&guard, 0, sizeof(guard));
+	guard.lock = -1;
+	guard.node = -1;
+	guard.socket = -1;
+	ret = run_lock(name, 0, &guard.lock);
+	if (ret) {
+		guard.lock = -1;
+		return ret;
+	}
+	ret = look(name, request->writes);
+	if (!ret)
+		ret = guard_check_places(&guard.device, request->file);
+	if (!ret)
+		ret = open_node(request->exclusive);
+	if (!ret)
+		ret = lock_memory(request->memory);
+	if (ret)
+		return ret;
+	keep[0] = guard.lock;
+	keep[1] = guard.node;
+	keep[2] = -1;
+	ret = guard_fork(name, &guard.line, request->seconds, keep, &guard.socket,
+			 &guard.guardian);
+	if (ret)
+		return ret;
+	/* Now there is somebody who takes it away. */
+	guard.intent = true;
+	ret = guard_write_intent(name, &guard.line);
+	return ret ? err_errno_what(-ret, RUN_FOLDER, "cannot write") : 0;
+}
+
+static void tell_guardian(char word)
+{
+	/* If he was killed, we go on alone. */
+	(void)!send(guard.socket, &word, 1, MSG_NOSIGNAL);
+}
+
+/* Load and say why not, if so. */
+static int load(u64 sectors, const char *params)
+{
+	const struct dm_device *dm = &guard.device.dm;
+	int log = kmsg_open();
+	int ret = dm_load(dm->name, DEVICE_TARGET, sectors, params, dm->readonly);
+	MEM_FREE char *sentence = NULL, *shown = NULL;
+
+	if (!ret) {
+		if (log >= 0)
+			close(log);
+		return 0;
+	}
+	sentence = kmsg_sentence(log, dm->major, dm->minor);
+	shown = sentence ? text_printable(sentence) : NULL;
+	return err_fail(err_code(-ret), dm->name, "the kernel refuses the table: %s",
+			shown ? shown : strerror(-ret));
+}
+
+/* ------------------------------------------------------------------------
+ * Suspend
+ */
+
+static void ring(int signal)
+{
+	(void)signal;
+}
+
+/* dm_suspend() or dm_swap() with an alarm clock. */
+static int suspend_in_time(const struct guard_request *request)
+{
+	struct sigaction action = { .sa_handler = ring }, old;
+	bool full = guard.device.status.space && !strcmp(guard.device.status.space, "full");
+	int ret;
+
+	/* What waits for space does not get done before the suspend. */
+	sigaction(SIGALRM, &action, &old);
+	alarm(request->seconds);
+	ret = dm_suspend(name_of(), request->freeze && !full, !full);
+	guard.suspended = !ret;
+	if (ret == -EINTR && !alarm(0))
+		ret = err_fail(ERR_BUSY, name_of(), "it could not be suspended within %u seconds",
+			       request->seconds);
+	else if (ret == -EINTR)
+		ret = err_fail(ERR_FAILED, name_of(), "interrupted");
+	else if (ret)
+		ret = err_errno_what(-ret, name_of(), "cannot suspend the device");
+	alarm(0);
+	sigaction(SIGALRM, &old, NULL);
+	return ret;
+}
+
+static int verify(const struct guard_request *request)
+{
+	struct device device;
+	int ret = device_get(name_of(), &device);
+
+	if (ret)
+		return device_fail(ret, name_of());
+	if (!device.dm.suspended || !device.status.claim || strcmp(device.status.claim, "parked"))
+		ret = err_fail(ERR_BUSY, name_of(), "somebody else resumed it meanwhile");
+	else if (!device.status.clean || strcmp(device.status.clean, "yes"))
+		ret = err_fail(ERR_FAILED, name_of(), "its last data could not be written");
+	else if (request->exclusive && device.dm.open_count > 1)
+		ret = refuse_open(&device);
+	device_release(&device);
+	return ret;
+}
+
+/* Shorter, before it is suspended: nobody has it open. */
+static int shorten(const struct guard_request *request)
+{
+	int ret;
+
+	if (!request->sectors || request->sectors >= guard.sectors)
+		return 0;
+	ret = load(request->sectors, guard.line.params);
+	if (ret)
+		return ret;
+	ret = dm_swap(name_of(), false);
+	if (ret) {
+		guard_rescue(name_of(), &guard.line);
+		return err_errno_what(-ret, name_of(), "cannot change the table");
+	}
+	guard.sectors = request->sectors;
+	return 0;
+}
+
+static int begin(const char *name, const struct guard_request *request, const char *params)
+{
+	int ret = prepare(name, request);
+
+	if (!ret)
+		ret = shorten(request);
+	if (!ret && params)
+		ret = load(guard.sectors, params);
+	if (ret)
+		return ret;
+	guard.loaded = params;
+	out_hold();
+	guard.begin = now();
+	ret = suspend_in_time(request);
+	if (ret) {
+		out_let_go();
+		return ret;
+	}
+	tell_guardian(GUARD_SUSPENDED);
+	return verify(request);
+}
+
+/* ------------------------------------------------------------------------
+ * Resume
+ */
+
+/* After corruption was found a device is read-only until it gets a new table. */
+static bool has_wrong_mode(void)
+{
+	const char *mode = guard.device.status.mode;
+
+	return mode && !strcmp(mode, "ro") && !guard.line.readonly;
+}
+
+/* With the wanted table, if that is another one. It is not suspended any more, or else an error. */
+static int resume(void)
+{
+	u64 want = guard.want ? guard.want : guard.line.sectors;
+	int ret = 0, error;
+
+	if (want != guard.sectors || (guard.renew && has_wrong_mode())) {
+		ret = load(want, guard.line.params);
+		guard.loaded = !ret;
+	}
+	error = dm_resume(name_of());
+	if (error && guard.loaded)
+		ret = err_errno_what(-error, name_of(), "the kernel does not resume the new table");
+	if (error)
+		error = guard_rescue(name_of(), &guard.line);
+	guard.suspended = error;
+	if (!error)
+		return ret;
+	ret = err_errno_what(-error, name_of(), "cannot resume the device");
+	err_hint("qcow2ctl recover %s", name_of());
+	return ret;
+}
+
+static void give_back(void)
+{
+	bool runs = !guard.suspended;
+
+	/* While the guardian is still there to do it, if we do not get so far. */
+	if (guard.intent && runs)
+		guard_forget_intent(name_of());
+	if (guard.socket >= 0) {
+		if (runs)
+			tell_guardian(GUARD_DONE);
+		close(guard.socket);
+		if (runs)
+			waitpid(guard.guardian, NULL, 0);
+	}
+	if (guard.node >= 0)
+		close(guard.node);
+	/* Else it is the guardian's, who goes on. */
+	if (guard.lock >= 0 && runs)
+		run_unlock(name_of(), guard.lock);
+	if (guard.locked)
+		munlockall();
+	device_release(&guard.device);
+	guard.depth = 0;
+}
+
+static int end(void)
+{
+	bool suspended = guard.suspended;
+	u64 paused = 0;
+	int ret = 0;
+
+	if (suspended) {
+		ret = resume();
+		paused = now() - guard.begin;
+		out_let_go();
+	} else if (guard.guardian > 0) {
+		/* A table that was loaded in vain, or made shorter. */
+		dm_clear(name_of());
+		if (guard.sectors != guard.line.sectors && !load(guard.line.sectors, guard.line.params))
+			dm_swap(name_of(), false);
+	}
+	dm_settle();
+	if (suspended && !guard.suspended)
+		err_note("paused %s for %.1f ms", name_of(), paused / 1e6);
+	give_back();
+	return ret;
+}
+
+int guard_suspend(const char *name, const struct guard_request *request)
+{
+	int ret;
+
+	if (guard.depth) {
+		guard.depth++;
+		return 0;
+	}
+	ret = begin(name, request, NULL);
+	if (!ret) {
+		guard.depth = 1;
+		return 0;
+	}
+	end();
+	return ret;
+}
+
+void guard_keep(void)
+{
+	guard.depth++;
+}
+
+void guard_want(u64 sectors)
+{
+	guard.want = sectors;
+	guard.renew = true;
+}
+
+u64 guard_sectors(void)
+{
+	return guard.depth ? guard.sectors : 0;
+}
+
+int guard_resume(void)
+{
+	return --guard.depth ? 0 : end();
+}
+
+int guard_reload(const char *name, const struct guard_request *request, const char *params)
+{
+	int ret = begin(name, request, params), error;
+
+	if (ret && guard.suspended) {
+		dm_clear(name);
+		guard.loaded = false;
+	}
+	error = end();
+	return ret ? ret : error;
+}

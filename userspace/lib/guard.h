@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Suspend a device for an edit of its image, so that it runs again whatever
+ * happens to this process.
+ *
+ * A device that stays suspended hangs all who use it, for ever. Therefore:
+ *
+ *  - All that can fail comes before the suspend: the lock file, the descriptor
+ *    that keeps the device, memory, which is locked, and the guardian.
+ *  - The guardian is a process that waits at the other end of a socket. If this
+ *    process dies, it resumes the device; if this process is too slow, it kills
+ *    it first. It is forked before the edit descriptor is opened, so the lock on
+ *    byte 300 goes with the last write of the dead, and until then the kernel
+ *    answers EBUSY and the guardian tries again.
+ *  - Resuming is always right, since a plan may be cut off everywhere (plan.h).
+ *  - What is printed meanwhile is kept until the device runs: the reader may
+ *    wait for it.
+ *  - Files that lie on the device itself are refused (guard_place.c).
+ *  - If both processes are killed, NAME.intent tells `recover` what to resume.
+ *
+ * One device at a time, and all of it in one thread. Functions returning int
+ * print their error and return an exit code unless they say otherwise.
+ */
+#ifndef QCOW2CTL_GUARD_H
+#define QCOW2CTL_GUARD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include "device.h"
+
+#define GUARD_SECONDS	30
+
+struct guard_request {
+	bool writes;		/* a read-only device is refused */
+	bool freeze;		/* the file system on it */
+	bool exclusive;		/* nobody else may have the device open */
+	unsigned int seconds;	/* for the suspend, and again for all that follows */
+	u64 memory;		/* bytes that the edit will need at most, roughly */
+	u64 sectors;		/* so short it is made before it is suspended; 0: as it is */
+	const char *file;	/* one more that must not lie on the device, or NULL */
+};
+
+/*
+ * Suspend. A second call while the first is in force has no effect but that two
+ * guard_resume() are needed. After an error nothing is suspended.
+ */
+int guard_suspend(const char *name, const struct guard_request *request);
+/* It stays suspended for one guard_resume() more. */
+void guard_keep(void);
+/*
+ * The table that it is to have from guard_resume() on: the same line, so long, and loaded anew if the
+ * device is not in its right mode any more. 0: as long as before guard_suspend().
+ */
+void guard_want(u64 sectors);
+/* Resume. With the wanted table, or the old one if the kernel does not take it: that is an error. */
+int guard_resume(void);
+/* Is it suspended here? Then its number of sectors, else 0. */
+u64 guard_sectors(void);
+
+/*
+ * Swap the table for @params, as long as the old one, under a guardian as above. After an error the
+ * device has its old table.
+ */
+int guard_reload(const char *name, const struct guard_request *request, const char *params);
+
+/* What the parts know of each other. */
+
+/* The table to go back to, as NAME.intent has it. */
+struct guard_line {
+	u64 sectors;
+	bool readonly;
+	char *params;
+};
+
+/* Does a file that must be there meanwhile, or @file, lie on @device? */
+int guard_check_places(const struct device *device, const char *file);
+/* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
+int guard_rescue(const char *name, const struct guard_line *line);
+/*
+ * Fork the guardian. *@fd is the socket to it; @keep are descriptors that it
+ * keeps, -1 at the end.
+ */
+int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
+	       const int *keep, int *fd, pid_t *pid);
+/* Words to the guardian. */
+#define GUARD_SUSPENDED	's'	/* from now on the seconds are counted again */
+#define GUARD_DONE	'd'	/* it runs */
+
+/* Negative errno. */
+int guard_write_intent(const char *name, const struct guard_line *line);
+int guard_read_intent(const char *name, struct guard_line *line);
+void guard_forget_intent(const char *name);
+
+#endif
