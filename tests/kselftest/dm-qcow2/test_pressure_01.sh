@@ -78,7 +78,10 @@ rm held
 compare held
 ok "dirty pages beyond the memory"
 mkdir -p /sys/fs/cgroup
-mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+if ! mountpoint -q /sys/fs/cgroup; then
+	mount -t cgroup2 none /sys/fs/cgroup
+	MOUNTS+=(/sys/fs/cgroup)
+fi
 echo "+memory +io" >/sys/fs/cgroup/cgroup.subtree_control
 mkdir /sys/fs/cgroup/small
 echo 64M >/sys/fs/cgroup/small/memory.max
