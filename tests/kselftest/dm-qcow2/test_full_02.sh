@@ -1,0 +1,76 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# A commit that has no space for its metadata, while no write waits: its flush ends by full_timeout, at once with
+# when_full error, and well when there is space again.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scratch ext4
+# All of the disk below has its space, but for two slices of an L2 table: those of 256 MiB and of 288 MiB.
+truncate -s 96M small.raw
+mkfs.ext4 -q -F -m 0 small.raw
+mkdir small
+loop small.raw
+mount "$LOOP" small
+MOUNTS+=("$DIR/small")
+head -c 40M /dev/zero >small/disk.raw
+loop small/disk.raw
+qemu-img create -q -f qcow2 "$LOOP" 512M
+qemu-io -f qcow2 -c 'write -P 1 0 64k' "$LOOP" >/dev/null
+sync
+table=$(python3 - "$LOOP" <<'PY'
+import struct, sys
+with open(sys.argv[1], "rb") as file:
+    file.seek(40)
+    file.seek(struct.unpack(">Q", file.read(8))[0])
+    print(struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00)
+PY
+)
+fallocate -p -o $((table + 8 * 4096)) -l 8192 small/disk.raw
+blockdev --flushbufs "$LOOP"
+sync
+dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
+sync
+
+# write_there NUMBER: its data has space, its mapping has none.
+write_there() { dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 seek=$((4096 + $1)) oflag=direct status=none; }
+flushed() { timeout 60 python3 -c 'import os; os.fsync(os.open("/dev/mapper/q", os.O_RDWR))' 2>/dev/null; }
+
+attach q "$LOOP" full_timeout 2 commit_ms 60000
+write_there 0
+code=0
+flushed || code=$?
+[ $code != 0 ] || fail "a flush without space was answered with success"
+[ $code != 124 ] || fail "a flush waits for space for ever"
+is q space full
+is q mode rw
+ok "full_timeout"
+rm small/filler
+sync
+dmsetup message q 0 retry
+want "a flush with space again" flushed
+soon q space ok
+detach q
+clean "$LOOP"
+ok "space again"
+dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
+sync
+attach q "$LOOP" when_full error commit_ms 60000
+write_there 512
+code=0
+flushed || code=$?
+[ $code != 0 ] || fail "a flush without space was answered with success"
+[ $code != 124 ] || fail "a flush waits for space for ever"
+is q mode rw
+ok "when_full error"
+rm small/filler
+sync
+dmsetup message q 0 retry
+want "a flush with space again" flushed
+detach q
+clean "$LOOP"
+losetup -d "$LOOP"
+umount small
