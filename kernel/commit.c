@@ -416,8 +416,7 @@ int qcow2_commit_sync(struct qcow2_commit *commit)
 static bool has_room(struct qcow2_commit *commit)
 {
 	return READ_ONCE(commit->meta->nr_dirty) < 2 * commit->max_dirty ||
-	       qcow2_commit_mode(commit) != QCOW2_MODE_RW ||
-	       READ_ONCE(commit->impatient) || READ_ONCE(commit->stalled);
+	       qcow2_commit_mode(commit) != QCOW2_MODE_RW || READ_ONCE(commit->stalled);
 }
 
 void qcow2_commit_throttle(struct qcow2_commit *commit)
@@ -432,7 +431,6 @@ void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)
 	spin_lock_irqsave(&commit->meta->lock, flags);
 	commit->impatient = impatient;
 	spin_unlock_irqrestore(&commit->meta->lock, flags);
-	wake_up_all(&commit->room);
 	if (READ_ONCE(commit->stalled))
 		qcow2_commit_kick(commit);
 }

@@ -142,22 +142,19 @@ static int step_reserve(struct qcow2_request *req)
  * FILL
  */
 
-/* Remember of a file which part of the cluster is going to be written: all, or only the piece. */
-static void note_written(struct qcow2_request *req, bool whole)
+/* Remember of a file what is going to be written: the whole cluster, or @len bytes of the piece. */
+static void note_written(struct qcow2_request *req, u32 len)
 {
 	struct qcow2_image *top = req_top(req);
 	u64 hoff = req->cluster.hoff;
 
 	if (top->backend.bdev)
 		return;
-	if (whole) {
-		qcow2_unwritten_remove(&top->unwritten, hoff, top->geo.cluster_size);
-		return;
+	if (len < top->geo.cluster_size) {
+		qcow2_unwritten_add(&top->unwritten, hoff, top->geo.cluster_size, GFP_NOIO);
+		hoff += req->goff - cluster_goff(req);
 	}
-	qcow2_unwritten_add(&top->unwritten, hoff, top->geo.cluster_size);
-	if (!req_writes_zeros(req))
-		qcow2_unwritten_remove(&top->unwritten, hoff + req->goff - cluster_goff(req),
-				       req->piece);
+	qcow2_unwritten_remove(&top->unwritten, hoff, len);
 }
 
 /* Does [@goff, @goff + @len) of the guest, cut at the disk's end, read as zeros? */
@@ -266,6 +263,7 @@ static int fill_merged(struct qcow2_request *req)
 		if (end < size)
 			bvec_of(&fill->bvec[nr++], fill->buffer + end, size - end);
 	}
+	note_written(req, size);
 	xfer_of(req, fill->bvec, size, req->cluster.hoff);
 	return STEP_NEXT;
 }
@@ -285,6 +283,7 @@ static int data_alone(struct qcow2_request *req)
 {
 	u32 in = req->goff - cluster_goff(req);
 
+	note_written(req, req->piece);
 	xfer_of(req, req->bio->bi_io_vec, req->piece, req->cluster.hoff + in);
 	req->xfer.iter = req->iter;
 	req->xfer.iter.bi_size = req->piece;
@@ -297,7 +296,6 @@ static int step_fill(struct qcow2_request *req)
 	bool head = true, tail = true;
 	int ret = 0;
 
-	note_written(req, size <= FILL_BYTES || (req->piece == size && !req_writes_zeros(req)));
 	if (req->piece == size && !req_writes_zeros(req))
 		return data_alone(req);
 	if (req->cluster.zeroed) {
@@ -307,10 +305,8 @@ static int step_fill(struct qcow2_request *req)
 					 &tail);
 		if (ret)
 			return ret;
-		if (head && tail && !req_writes_zeros(req)) {
-			note_written(req, false);
+		if (head && tail && !req_writes_zeros(req))
 			return data_alone(req);
-		}
 	}
 	qcow2_stat_inc(req->chain->stats, QCOW2_STAT_COWS);
 	req->fill = mempool_alloc(&req->chain->fills, GFP_NOIO);
@@ -321,6 +317,7 @@ static int step_fill(struct qcow2_request *req)
 		return ret;
 	if (!req_writes_zeros(req))
 		return data_alone(req);
+	note_written(req, 0);
 	if (!req->cluster.zeroed)
 		ret = qcow2_backend_zero(&req_top(req)->backend, req->cluster.hoff + in,
 					 req->piece);

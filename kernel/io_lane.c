@@ -106,7 +106,8 @@ static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_ext
 
 	req->piece = min_t(u64, req->left, extent->len);
 	if (!top->backend.bdev)
-		qcow2_unwritten_add(&top->unwritten, extent->hoff, req->piece);
+		/* Nobody waits for memory inside the epoch. */
+		qcow2_unwritten_add(&top->unwritten, extent->hoff, req->piece, GFP_NOWAIT);
 	ret = qcow2_backend_zero(&top->backend, extent->hoff, req->piece);
 	qcow2_request_leave(req);
 	if (req->bio->bi_opf & REQ_FUA)

@@ -3,7 +3,7 @@
 /*
  * The set of units of a file that were not written as a whole.
  */
-#include <linux/bitmap.h>
+#include <linux/bitops.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include "unwritten.h"
@@ -30,32 +30,34 @@ void qcow2_unwritten_clear(struct qcow2_unwritten *unwritten)
 	qcow2_unwritten_init(unwritten, unwritten->shift);
 }
 
-static unsigned long *add_page(struct qcow2_unwritten *unwritten, u64 index)
+/* The page of bits @index, new or somebody else's; NULL: there will be none. */
+static unsigned long *add_page(struct qcow2_unwritten *unwritten, u64 index, gfp_t gfp)
 {
-	void *page, *there;
+	void *page = NULL, *there;
 
-	if (atomic_inc_return(&unwritten->nr_pages) > QCOW2_UNWRITTEN_PAGES)
-		return NULL;
-	page = (void *)get_zeroed_page(GFP_NOIO | __GFP_NOWARN);
+	if (atomic_inc_return(&unwritten->nr_pages) <= QCOW2_UNWRITTEN_PAGES)
+		page = (void *)get_zeroed_page(gfp | __GFP_NOWARN);
 	if (!page)
-		return NULL;
-	there = xa_cmpxchg(&unwritten->pages, index, NULL, page, GFP_NOIO | __GFP_NOWARN);
+		goto out_uncount;
+	there = xa_cmpxchg(&unwritten->pages, index, NULL, page, gfp | __GFP_NOWARN);
 	if (!there)
 		return page;
 	free_page((unsigned long)page);
+	page = xa_is_err(there) ? NULL : there;
+out_uncount:
 	atomic_dec(&unwritten->nr_pages);
-	return xa_is_err(there) ? NULL : there;
+	return page;
 }
 
-void qcow2_unwritten_add(struct qcow2_unwritten *unwritten, u64 hoff, u64 len)
+void qcow2_unwritten_add(struct qcow2_unwritten *unwritten, u64 hoff, u64 len, gfp_t gfp)
 {
 	u64 unit = hoff >> unwritten->shift, end = ((hoff + len - 1) >> unwritten->shift) + 1;
 	unsigned long *bits;
 
-	for (; unit < end; unit++) {
+	for (; unit < end && !READ_ONCE(unwritten->all); unit++) {
 		bits = xa_load(&unwritten->pages, unit / PAGE_UNITS);
 		if (!bits)
-			bits = add_page(unwritten, unit / PAGE_UNITS);
+			bits = add_page(unwritten, unit / PAGE_UNITS, gfp);
 		if (bits)
 			set_bit(unit % PAGE_UNITS, bits);
 		else

@@ -11,7 +11,8 @@
  * everything counts as unwritten: the answer costs time then, and is never
  * wrong.
  *
- * Layer 1. add: may sleep. remove and contains: any context.
+ * Layer 1. add: process context, sleeps if @gfp allows that. remove and
+ * contains: any context.
  */
 #ifndef QCOW2_UNWRITTEN_H
 #define QCOW2_UNWRITTEN_H
@@ -33,7 +34,7 @@ void qcow2_unwritten_init(struct qcow2_unwritten *unwritten, u32 cluster_bits);
 void qcow2_unwritten_clear(struct qcow2_unwritten *unwritten);
 
 /* Some of these bytes may not be written; said before they are mapped, or after. */
-void qcow2_unwritten_add(struct qcow2_unwritten *unwritten, u64 hoff, u64 len);
+void qcow2_unwritten_add(struct qcow2_unwritten *unwritten, u64 hoff, u64 len, gfp_t gfp);
 /* All of these bytes are written, or about to be before they are mapped. */
 void qcow2_unwritten_remove(struct qcow2_unwritten *unwritten, u64 hoff, u64 len);
 /* Are some of these bytes, which were found mapped, perhaps not written? */
