@@ -5,30 +5,21 @@
 # Copies from a base to an image, both in files that FUSE serves: it takes references to single pages of what it
 # is given, as network file systems do.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/fuse.sh
+. "$(dirname "$0")/fuse.sh"
 
-command -v bindfs >/dev/null || skip "no bindfs"
 scratch ext4
-need_module fuse
-mkdir -p real served
+mkdir real
 create real/base.qcow2 32M
 qemu-io -c 'write -P 33 0 32M' real/base.qcow2 >/dev/null
 create -u -b "$DIR/served/base.qcow2" -F qcow2 real/a.qcow2 32M
 head -c 32M /dev/zero | tr '\0' '\41' >model.raw
-bindfs -f real served &
-daemon=$!
-MOUNTS+=("$DIR/served")
-until mountpoint -q served; do
-	kill -0 $daemon || fail "nobody serves the folder"
-	sleep 0.1
-done
+serve
 attach q served/a.qcow2 -b qcow2:served/base.qcow2
 exercise q model.raw 23 250
 [ "$(field q cows)" -gt 50 ] || fail "only $(field q cows) copies"
 detach q
 clean served/a.qcow2
 same served/a.qcow2 model.raw
-umount served
-wait $daemon || true
+unserve
 ok "FUSE"

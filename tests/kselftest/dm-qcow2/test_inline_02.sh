@@ -5,21 +5,20 @@
 # A write into the part of a new cluster that nobody has written yet is left to a lane: only there may the file
 # system allocate. What was written as a whole is written in the submitter's context.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/trace.sh
+. "$(dirname "$0")/trace.sh"
 
 scratch ext4
-mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 create a.qcow2 64M
 create -o cluster_size=2M big.qcow2 64M
-echo 1 >/sys/kernel/tracing/events/dm_qcow2/qcow2_inline/enable
+trace dm_qcow2/qcow2_inline
 
 # write_traced BYTES SEEK: one write, in units of BYTES; inline says whether it was tried in .map.
 write_traced() {
-	echo >/sys/kernel/tracing/trace
+	trace_forget
 	dd if=/dev/zero of=/dev/mapper/q bs="$1" count=1 seek="$2" oflag=direct conv=notrunc status=none
 }
-inline() { grep -q qcow2_inline: /sys/kernel/tracing/trace; }
+inline() { traced qcow2_inline:; }
 
 for image in a.qcow2 big.qcow2; do
 	attach q "$image"
@@ -51,4 +50,4 @@ done
 detach q
 clean a.qcow2
 ok "clusters that are used again"
-echo 0 >/sys/kernel/tracing/events/dm_qcow2/enable
+untrace dm_qcow2/qcow2_inline
