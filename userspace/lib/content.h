@@ -13,6 +13,7 @@
 #ifndef QCOW2CTL_CONTENT_H
 #define QCOW2CTL_CONTENT_H
 
+#include <string.h>
 #include "image.h"
 #include "tables.h"
 
@@ -48,5 +49,10 @@ int content_read(struct content *content, size_t layer, u64 goff, void *buf, siz
  * in its disk. *@next is the next byte that may differ in this.
  */
 int content_has(struct content *content, size_t layer, u64 goff, bool *has, u64 *next);
+
+static inline bool content_is_zero(const char *bytes, size_t len)
+{
+	return !len || (!*bytes && !memcmp(bytes, bytes + 1, len - 1));
+}
 
 #endif

@@ -70,20 +70,8 @@ static bool is_ours(const struct dm_device *dm)
 static char *read_attribute(const char *device, const char *attribute)
 {
 	MEM_FREE char *path = mem_printf("/sys/block/%s/dm/%s", device, attribute);
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
 
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\n")] = '\0';
-	}
-	fclose(file);
-	return line;
+	return text_first_line(path);
 }
 
 /* Its number if holder @entry is a partition map of @dm, else 0. */

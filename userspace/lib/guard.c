@@ -41,7 +41,7 @@ static struct {
 	u64 begin;			/* ns */
 } guard;
 
-static u64 now(void)
+u64 guard_now(void)
 {
 	struct timespec time;
 
@@ -299,7 +299,7 @@ static int begin(const char *name, const struct guard_request *request, const ch
 		return ret;
 	guard.loaded = params;
 	out_hold();
-	guard.begin = now();
+	guard.begin = guard_now();
 	ret = suspend_in_time(request);
 	if (ret) {
 		out_let_go();
@@ -377,7 +377,7 @@ static int end(void)
 
 	if (suspended) {
 		ret = resume();
-		paused = now() - guard.begin;
+		paused = guard_now() - guard.begin;
 		out_let_go();
 	} else if (guard.guardian > 0) {
 		/* A table that was loaded in vain, or made shorter. */

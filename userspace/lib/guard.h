@@ -66,6 +66,9 @@ int guard_reload(const char *name, const struct guard_request *request, const ch
 
 /* What the parts know of each other. */
 
+/* Nanoseconds of a clock that nobody sets. */
+u64 guard_now(void);
+
 /* The table to go back to, as NAME.intent has it. */
 struct guard_line {
 	u64 sectors;

@@ -23,28 +23,9 @@
 static bool file_is_on(const char *path, dev_t device, int depth);
 static bool is_on(dev_t dev, dev_t device, int depth);
 
-/* The line of a small file of sysfs, for the caller to free, or NULL. */
-static char *read_line(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
-
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\n")] = '\0';
-	}
-	fclose(file);
-	return line;
-}
-
 static bool number_is_on(const char *path, dev_t device, int depth)
 {
-	MEM_FREE char *number = read_line(path);
+	MEM_FREE char *number = text_first_line(path);
 	unsigned int major, minor;
 
 	return number && sscanf(number, "%u:%u", &major, &minor) == 2 &&
@@ -95,7 +76,7 @@ static bool is_on(dev_t dev, dev_t device, int depth)
 		return true;
 	if (!major(dev) || depth >= MAX_DEPTH)
 		return false;
-	backing = read_line(loop);
+	backing = text_first_line(loop);
 	if (backing && file_is_on(backing, device, depth + 1))
 		return true;
 	if (!access(partition, F_OK) && number_is_on(parent, device, depth + 1))

@@ -87,6 +87,11 @@ void guard_forget_intent(const char *name)
  * Rescue
  */
 
+static u64 seconds_now(void)
+{
+	return guard_now() / 1000000000;
+}
+
 /*
  * One attempt. -EBUSY: somebody still writes to the image; if that does not end, it may also be that
  * the table that is there now is at fault (@impatient).
@@ -115,13 +120,15 @@ static int rescue(const char *name, const struct guard_line *line, bool impatien
 int guard_rescue(const char *name, const struct guard_line *line)
 {
 	struct timespec pause = { .tv_nsec = RESCUE_PAUSE_NS };
-	time_t start = time(NULL), end = start + RESCUE_SECONDS;
+	u64 start = seconds_now(), passed = 0;
 	int ret;
 
-	while ((ret = rescue(name, line, time(NULL) > start + PATIENCE)) && ret != -ENXIO && time(NULL) < end) {
+	while ((ret = rescue(name, line, passed > PATIENCE)) && ret != -ENXIO &&
+	       passed < RESCUE_SECONDS) {
 		nanosleep(&pause, NULL);
 		if (ret != -EBUSY && pause.tv_nsec < 500000000)
 			pause.tv_nsec *= 2;
+		passed = seconds_now() - start;
 	}
 	return ret == -ENXIO ? 0 : ret;
 }
@@ -162,12 +169,12 @@ static int watch(int fd, unsigned int seconds)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLIN };
 	/* He has his own alarm clock for the suspend. */
-	u64 end = time(NULL) + 2ULL * seconds + 5, now;
+	u64 end = seconds_now() + 2ULL * seconds + 5, now;
 	char word;
 	int ret;
 
 	for (;;) {
-		now = time(NULL);
+		now = seconds_now();
 		if (now >= end)
 			return 2;
 		ret = poll(&poller, 1, end - now > 1000 ? 1000000 : (int)(end - now) * 1000);
@@ -177,7 +184,7 @@ static int watch(int fd, unsigned int seconds)
 			return 1;
 		if (word == GUARD_DONE)
 			return 0;
-		end = time(NULL) + seconds;
+		end = seconds_now() + seconds;
 	}
 }
 

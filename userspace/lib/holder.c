@@ -50,25 +50,6 @@ static void add(char ***holders, char *raw)
 	mem_add_string(holders, text);
 }
 
-/* The first line of a file, without its end; NULL if it cannot be read. */
-static char *read_line(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
-
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\n")] = '\0';
-	}
-	fclose(file);
-	return line;
-}
-
 /* The next pid in /proc; 0 at the end. */
 static pid_t next_pid(DIR *proc)
 {
@@ -84,7 +65,7 @@ static pid_t next_pid(DIR *proc)
 static char *process_name(pid_t pid)
 {
 	MEM_FREE char *path = mem_printf("/proc/%d/comm", pid);
-	MEM_FREE char *name = read_line(path);
+	MEM_FREE char *name = text_first_line(path);
 
 	return mem_printf("%s (pid %d)", name ? name : "process", pid);
 }
@@ -186,7 +167,7 @@ void holder_mounts(const dev_t *devices, size_t count, char ***holders)
 static char *device_name(const char *kernel_name)
 {
 	MEM_FREE char *path = mem_printf("/sys/block/%s/dm/name", kernel_name);
-	char *name = read_line(path);
+	char *name = text_first_line(path);
 
 	return name ? name : mem_strdup(kernel_name);
 }
@@ -199,7 +180,7 @@ static void loops_over(dev_t device, char ***holders)
 
 	while (block && (entry = readdir(block))) {
 		MEM_FREE char *path = mem_printf("/sys/block/%s/loop/backing_file", entry->d_name);
-		MEM_FREE char *file = strncmp(entry->d_name, "loop", 4) ? NULL : read_line(path);
+		MEM_FREE char *file = strncmp(entry->d_name, "loop", 4) ? NULL : text_first_line(path);
 
 		if (file && !stat(file, &st) && S_ISBLK(st.st_mode) && st.st_rdev == device)
 			add(holders, mem_printf("held by device %s", entry->d_name));

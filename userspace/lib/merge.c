@@ -31,11 +31,6 @@ struct merge {
 	char *bytes;			/* a cluster of the backing file */
 };
 
-static bool is_zero(const char *bytes, size_t len)
-{
-	return !len || (!*bytes && !memcmp(bytes, bytes + 1, len - 1));
-}
-
 /* ------------------------------------------------------------------------
  * Begin
  */
@@ -181,7 +176,7 @@ static int write_cluster(struct merge *m, struct mapping_table *table, u32 nr, u
 		ret = content_read(&m->content, 1, goff + own, m->bytes + own, len - own);
 	if (ret)
 		return ret;
-	if (is_zero(m->bytes, len))
+	if (content_is_zero(m->bytes, len))
 		return mapping_table_zero(table, nr, m->is_bottom);
 	ret = mapping_table_alloc(table, nr, "data", &data);
 	if (!ret)
@@ -275,7 +270,7 @@ static int write_piece(struct merge *m, u64 goff, u64 len)
 
 	if (ret)
 		return ret;
-	if (is_zero(m->bytes, len))
+	if (content_is_zero(m->bytes, len))
 		return plan_zero(plan, goff, len);
 	memcpy(plan_write(plan, goff, len, "data"), m->bytes, len);
 	return plan->ret;

@@ -92,11 +92,6 @@ static int find_size(const struct edit *edit, const struct resize_request *reque
  * Clusters
  */
 
-static bool is_zero(const char *bytes, size_t len)
-{
-	return !len || (!*bytes && !memcmp(bytes, bytes + 1, len - 1));
-}
-
 /* The layers below are opened when they are needed. */
 static int open_content(struct resize *r)
 {
@@ -122,7 +117,7 @@ static int cut_cluster(struct resize *r, struct mapping_table *table, u32 nr)
 	bytes = mem_aligned(size);
 	r->content.layers[0]->size = r->tail - in + size;
 	ret = content_read(&r->content, 0, r->tail - in, bytes, size);
-	if (ret || is_zero(bytes + in, size - in))
+	if (ret || content_is_zero(bytes + in, size - in))
 		return ret;
 	ret = mapping_table_alloc(table, nr, "last cluster", &data);
 	if (!ret)

@@ -6,6 +6,7 @@
  * that a hint offers for pasting.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "mem.h"
 #include "text.h"
@@ -122,4 +123,22 @@ char *text_bytes(u64 bytes)
 	}
 	tenths = value * 10 + 0.5;
 	return mem_printf("%.*f%c", tenths % 10 ? 1 : 0, value, units[unit]);
+}
+
+char *text_first_line(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *line = NULL;
+	size_t size = 0;
+
+	if (!file)
+		return NULL;
+	if (getline(&line, &size, file) < 0) {
+		free(line);
+		line = NULL;
+	} else {
+		line[strcspn(line, "\n")] = '\0';
+	}
+	fclose(file);
+	return line;
 }

@@ -20,6 +20,8 @@ char *text_printable(const char *text);
 char *text_shell(const char *word);
 /* "10G", "1.5M", "512B": three digits and a unit of 1024. */
 char *text_bytes(u64 bytes);
+/* The first line of a file, without its end; NULL if it cannot be read. */
+char *text_first_line(const char *path);
 /* Has it bytes that no path of a table line may have? */
 bool text_has_control(const char *text);
 

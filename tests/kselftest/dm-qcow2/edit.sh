@@ -7,6 +7,18 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/locks.sh"
 
+# busy SIZE: a.qcow2 as device q, with a mounted ext4 at /mnt/guest and a writer on it.
+busy() {
+	scratch ext4
+	create a.qcow2 "$1"
+	attach q a.qcow2
+	mkfs.ext4 -q /dev/mapper/q
+	mkdir -p /mnt/guest
+	mount /dev/mapper/q /mnt/guest
+	MOUNTS+=(/mnt/guest)
+	writer /mnt/guest/busy
+}
+
 # does COMMAND...: qcow2ctl must succeed; sets OUT to all that it prints.
 does() {
 	OUT=$("$QCOW2CTL" "$@" 2>&1) || fail "qcow2ctl $*: exit $?: $OUT"

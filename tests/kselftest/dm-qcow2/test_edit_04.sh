@@ -8,14 +8,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
-scratch ext4
-create a.qcow2 64M
-attach q a.qcow2
-mkfs.ext4 -q /dev/mapper/q
-mkdir -p /mnt/guest
-mount /dev/mapper/q /mnt/guest
-MOUNTS+=(/mnt/guest)
-writer /mnt/guest/busy
+busy 64M
 echo first >/mnt/guest/mark
 pauses snapshot create --external b.qcow2 q
 [ "$(dmsetup table q)" = "0 131072 qcow2 2 qcow2 $DIR/b.qcow2 qcow2 $DIR/a.qcow2" ] || fail "$(dmsetup table q)"
