@@ -6,6 +6,10 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
+# shellcheck source=tests/edit/without.sh
+. "$TREE/tests/edit/without.sh"
+without "$DIR" || exit 1
+Q=$QCOW2CTL
 edit=$TREE/tests/edit
 
 img() { qemu-img "$@" >/dev/null; }

@@ -10,4 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 ${CC:-cc} -D_GNU_SOURCE -O1 -shared -fPIC -o "$folder/record.so" "$here/record.c" -ldl
-python3 "$here/replay.py" "${QCOW2CTL:-$here/../../userspace/qcow2ctl}" "$folder/record.so" "$@"
+# shellcheck source=tests/edit/without.sh
+. "$here/without.sh"
+without "$folder" || exit 1
+python3 "$here/replay.py" "$QCOW2CTL" "$folder/record.so" "$@"

@@ -89,6 +89,20 @@ int edit_check_unclean(const struct image *image)
 	return ERR_CORRUPT;
 }
 
+int edit_check_size(const struct edit *edit, u64 size)
+{
+	const struct qcow2_geometry *geo = &edit->image->geo;
+
+	if (edit->snapshots.count && edit->header.version < 3)
+		return err_fail(ERR_UNSUPPORTED, edit->image->path,
+				"an image of version 2 that has snapshots must keep its size");
+	if (qcow2_l1_needed(geo, size) <= QCOW2_MAX_L1_BYTES / sizeof(__be64))
+		return 0;
+	return err_fail(ERR_FAILED, edit->image->path,
+			"a disk of %llu bytes needs clusters larger than %u bytes",
+			(unsigned long long)size, geo->cluster_size);
+}
+
 static u64 table_clusters(const struct edit *edit, u64 len)
 {
 	return qcow2_to_clu(&edit->image->geo, qcow2_round_up(&edit->image->geo, len));

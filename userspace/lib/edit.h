@@ -55,7 +55,7 @@ struct edit {
 	bool keep_end;			/* the file is not cut behind its last cluster */
 	u64 old_end;
 	bool committed;			/* the header may have been written */
-	u64 first_size;			/* bytes; a device is made so short before anything else */
+	u64 first_size;			/* bytes of the new disk; a device is made so short at first */
 };
 
 /*
@@ -86,6 +86,8 @@ int edit_find_snapshot(const struct edit *edit, const char *id, u32 *index);
 int edit_refuse_locked(const struct image *image, int byte);
 /* Refuse a dirty or corrupt image. */
 int edit_check_unclean(const struct image *image);
+/* May the disk have @size bytes, as far as its snapshots and its clusters go? */
+int edit_check_size(const struct edit *edit, u64 size);
 /*
  * Open an image that is read alone, and keep writers out until it is closed:
  * no edit, but refused as one. target_close() also after an error.

@@ -73,7 +73,7 @@ int edit_hold_device(struct edit *edit)
 		return edit_refuse_locked(edit->image, LOCK_GRAPH);
 	if (!(edit->first_size >> QCOW2_SECTOR_BITS))
 		return err_fail(ERR_POLICY, edit->target.device, "an attached disk cannot have size 0");
-	if (edit->first_size < edit->header.size && !edit->options->dry_run)
+	if (edit->first_size != edit->header.size && !edit->options->dry_run)
 		request.sectors = edit->first_size >> QCOW2_SECTOR_BITS;
 	ret = guard_suspend(edit->target.device, &request);
 	if (ret)

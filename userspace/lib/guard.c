@@ -180,6 +180,7 @@ static int prepare(const char *name, const struct guard_request *request)
 		ret = lock_memory(request->memory);
 	if (ret)
 		return ret;
+	guard.line.other = request->sectors;
 	keep[0] = guard.lock;
 	keep[1] = guard.node;
 	keep[2] = -1;
@@ -268,7 +269,7 @@ static int verify(const struct guard_request *request)
 	return ret;
 }
 
-/* Shorter, before it is suspended: nobody has it open. */
+/* If it is to be shorter: before it is suspended, and nobody has it open. */
 static int shorten(const struct guard_request *request)
 {
 	int ret;

@@ -37,7 +37,8 @@ struct guard_request {
 	bool exclusive;		/* nobody else may have the device open */
 	unsigned int seconds;	/* for the suspend, and again for all that follows */
 	u64 memory;		/* bytes that the edit will need at most, roughly */
-	u64 sectors;		/* so short it is made before it is suspended; 0: as it is */
+	/* So long it is to be afterwards, and if that is less, before it is suspended; 0: as it is. */
+	u64 sectors;
 	const char *file;	/* one more that must not lie on the device, or NULL */
 };
 
@@ -72,6 +73,7 @@ u64 guard_now(void);
 /* The table to go back to, as NAME.intent has it. */
 struct guard_line {
 	u64 sectors;
+	u64 other;		/* sectors that it would have after the edit; 0: as many */
 	bool readonly;
 	char *params;
 };
@@ -80,6 +82,11 @@ struct guard_line {
 int guard_check_places(const struct device *device, const char *file);
 /* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
 int guard_rescue(const char *name, const struct guard_line *line);
+/*
+ * A device that runs, after an edit that was cut off: of the two lengths of @line it gets the longer
+ * one if its disk has that, as the kernel knows. 0, or negative errno; prints nothing.
+ */
+int guard_fit(const char *name, const struct guard_line *line);
 /*
  * Fork the guardian. *@fd is the socket to it; @keep are descriptors that it
  * keeps, -1 at the end.

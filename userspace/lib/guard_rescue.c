@@ -44,8 +44,8 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %s\n%s\n", (unsigned long long)line->sectors,
-		line->readonly ? "ro" : "rw", line->params);
+	fprintf(file, "%llu %llu %s\n%s\n", (unsigned long long)line->sectors,
+		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params);
 	failed = ferror(file);
 	failed |= fclose(file);
 	/* It is complete or not there. */
@@ -56,7 +56,7 @@ int guard_read_intent(const char *name, struct guard_line *line)
 {
 	MEM_FREE char *path = intent_path(name);
 	FILE *file = fopen(path, "re");
-	unsigned long long sectors;
+	unsigned long long sectors, other;
 	size_t size = 0;
 	char mode[3];
 	int ret = 0;
@@ -64,7 +64,7 @@ int guard_read_intent(const char *name, struct guard_line *line)
 	memset(line, 0, sizeof(*line));
 	if (!file)
 		return -errno;
-	if (fscanf(file, "%llu %2s\n", &sectors, mode) != 2 ||
+	if (fscanf(file, "%llu %llu %2s\n", &sectors, &other, mode) != 3 ||
 	    getline(&line->params, &size, file) < 0)
 		ret = -EINVAL;
 	fclose(file);
@@ -72,6 +72,7 @@ int guard_read_intent(const char *name, struct guard_line *line)
 		return ret;
 	line->params[strcspn(line->params, "\n")] = '\0';
 	line->sectors = sectors;
+	line->other = other;
 	line->readonly = !strcmp(mode, "ro");
 	return 0;
 }
@@ -131,6 +132,29 @@ int guard_rescue(const char *name, const struct guard_line *line)
 		passed = seconds_now() - start;
 	}
 	return ret == -ENXIO ? 0 : ret;
+}
+
+int guard_fit(const char *name, const struct guard_line *line)
+{
+	u64 longest = line->other > line->sectors ? line->other : line->sectors;
+	struct dm_device dm;
+	bool fits;
+	int ret;
+
+	if (!line->other)
+		return 0;
+	ret = dm_query(name, &dm);
+	fits = ret || dm.suspended || dm.inactive || dm.sectors >= longest;
+	dm_release(&dm);
+	if (fits)
+		return ret == -ENXIO ? 0 : ret;
+	ret = dm_load(name, DEVICE_TARGET, longest, line->params, line->readonly);
+	/* The disk is not so long. */
+	if (ret == -EINVAL)
+		return 0;
+	if (!ret)
+		ret = dm_swap(name, false);
+	return ret ? guard_rescue(name, line), ret : 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -210,7 +234,10 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 		err_hint("qcow2ctl recover %s", name);
 		return;
 	}
+	ret = guard_fit(name, line);
 	guard_forget_intent(name);
+	if (ret)
+		err_warn(name, "the device could not get the length of its disk: %s", strerror(-ret));
 	if (why == 2)
 		err_fail(ERR_FAILED, name, "ended after %u seconds, and the device runs again",
 			 seconds);

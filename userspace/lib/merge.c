@@ -57,16 +57,7 @@ static int check_below(const struct merge *m)
 	if (below->image->header.has_bitmaps)
 		return err_fail(ERR_UNSUPPORTED, below->image->path,
 				"image has persistent bitmaps, which would become invalid");
-	if (m->size <= m->below_size)
-		return 0;
-	if (below->snapshots.count && below->header.version < 3)
-		return err_fail(ERR_UNSUPPORTED, below->image->path,
-				"an image of version 2 that has snapshots must keep its size");
-	if (qcow2_l1_needed(&below->image->geo, m->size) > QCOW2_MAX_L1_BYTES / sizeof(__be64))
-		return err_fail(ERR_FAILED, below->image->path,
-				"a disk of %llu bytes needs clusters larger than %u bytes",
-				(unsigned long long)m->size, below->image->geo.cluster_size);
-	return 0;
+	return m->size > m->below_size ? edit_check_size(below, m->size) : 0;
 }
 
 static int open_raw(struct merge *m, const char *path, bool dry_run)

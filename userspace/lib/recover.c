@@ -19,7 +19,10 @@ static int resume(const char *name, const struct guard_line *line)
 {
 	int ret = guard_rescue(name, line);
 
-	return ret ? err_errno_what(-ret, name, "cannot resume the device") : 0;
+	if (ret)
+		return err_errno_what(-ret, name, "cannot resume the device");
+	ret = guard_fit(name, line);
+	return ret ? err_errno_what(-ret, name, "cannot give the device the length of its disk") : 0;
 }
 
 /* Under its lock: whoever wrote the intent is not there any more. */

@@ -33,14 +33,12 @@ struct resize {
  * May it be?
  */
 
+/* Those that do not say how large their disk is mean the disk's size. */
 static int check_snapshots(const struct edit *edit)
 {
 	MEM_FREE char *path = text_shell(edit->image->path);
 	u32 i;
 
-	if (edit->snapshots.count && edit->header.version < 3)
-		return err_fail(ERR_UNSUPPORTED, edit->image->path,
-				"an image of version 2 that has snapshots must keep its size");
 	for (i = 0; i < edit->snapshots.count; i++) {
 		if (edit->snapshots.entries[i].disk_size != QCOW2_SNAPSHOT_NONE)
 			continue;
@@ -53,19 +51,16 @@ static int check_snapshots(const struct edit *edit)
 
 static int check(const struct edit *edit, u64 size)
 {
-	const struct qcow2_geometry *geo = &edit->image->geo;
+	int ret;
 
-	if (geo->data_file)
+	if (edit->image->geo.data_file)
 		return err_fail(ERR_UNSUPPORTED, edit->image->path,
 				"image has an external data file, which would have to change too");
 	if (edit->image->header.has_bitmaps)
 		return err_fail(ERR_UNSUPPORTED, edit->image->path,
 				"image has persistent bitmaps, which would not fit any more");
-	if (qcow2_l1_needed(geo, size) > QCOW2_MAX_L1_BYTES / sizeof(__be64))
-		return err_fail(ERR_FAILED, edit->image->path,
-				"a disk of %llu bytes needs clusters larger than %u bytes",
-				(unsigned long long)size, geo->cluster_size);
-	return check_snapshots(edit);
+	ret = edit_check_size(edit, size);
+	return ret ? ret : check_snapshots(edit);
 }
 
 static int find_size(const struct edit *edit, const struct resize_request *request, u64 *size)
@@ -200,14 +195,27 @@ static int may_resize(struct edit *edit, void *request)
 	return ret || edit->first_size == edit->header.size ? ret : check(edit, edit->first_size);
 }
 
+/* A device whose table could not follow when its disk has grown. */
+static void lengthen(const struct edit *edit)
+{
+	u64 sectors = edit->first_size >> QCOW2_SECTOR_BITS;
+
+	if (edit->target.is_held && !edit->options->dry_run && guard_sectors() < sectors)
+		guard_want(sectors);
+}
+
 static int resize(struct edit *edit, struct resize_request *request)
 {
 	struct resize r = { .edit = edit, .active = &edit->active, .old_size = edit->header.size };
 	int ret = may_resize(edit, request);
 
 	r.size = edit->first_size;
-	if (ret || r.size == r.old_size)
+	if (ret)
 		return ret;
+	if (r.size == r.old_size) {
+		lengthen(edit);
+		return 0;
+	}
 	ret = change(&r);
 	content_release(&r.content);
 	edit->header.size = r.size;
