@@ -8,6 +8,7 @@
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include "chain.h"
+#include "image_snapshot.h"
 
 #define MAX_CACHE_BYTES		(32ULL << 20)
 #define MIN_CACHE_BYTES		(64ULL << 10)
@@ -20,6 +21,27 @@ static void top_changed(struct qcow2_meta *meta)
 	struct qcow2_chain *chain = container_of(image->map.epoch, struct qcow2_chain, epoch);
 
 	qcow2_commit_changed(&chain->commit);
+}
+
+static void view_stale(struct qcow2_image *image)
+{
+	struct qcow2_chain *chain = container_of(image->map.epoch, struct qcow2_chain, epoch);
+
+	chain->commit.event(&chain->commit, QCOW2_EVENT_STALE);
+}
+
+bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
+{
+	const struct qcow2_view *view = qcow2_chain_top(chain)->view;
+
+	return view && READ_ONCE(view->stale);
+}
+
+const char *qcow2_chain_view(const struct qcow2_chain *chain)
+{
+	const struct qcow2_view *view = qcow2_chain_top(chain)->view;
+
+	return view ? view->id : NULL;
 }
 
 /* A reference that no count stood for: other counts may be too low as well. */
@@ -135,6 +157,8 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 	commit->event = options->event;
 	commit->stats = chain->stats;
 	commit->meta = &top->meta;
+	if (top->view)
+		top->view->event = view_stale;
 	if (!chain->writable)
 		return 0;
 	ret = qcow2_quarantine_init(&chain->quarantine, &top->rc, &chain->epoch, options->punch);

@@ -72,6 +72,11 @@ static inline struct qcow2_image *qcow2_chain_top(const struct qcow2_chain *chai
 	return &chain->layers[0];
 }
 
+/* The id of the snapshot that the top layer is a view of, or NULL. */
+const char *qcow2_chain_view(const struct qcow2_chain *chain);
+/* Is it gone? Then nothing may be read. Any context. */
+bool qcow2_chain_is_stale(const struct qcow2_chain *chain);
+
 /*
  * Where guest range [@goff, @goff + @len) lies, down the layers. Caller is
  * inside the epoch. Never sleeps. BELOW never comes back: it is ZERO then.

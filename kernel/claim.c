@@ -346,6 +346,7 @@ int qcow2_claim_join(struct qcow2_use *use, const struct qcow2_claim_args *args,
 	use->table = args->table;
 	use->md = dm_table_get_md(args->table);
 	use->role = args->role;
+	use->recheck = args->recheck;
 
 	if (!args->dev)
 		inode = d_real_inode(file_dentry(args->file));

@@ -41,6 +41,7 @@ struct qcow2_use {
 	struct mapped_device *md;	/* constant */
 	enum qcow2_role role;		/* constant */
 	bool active;			/* claim->mutex; getters read it without */
+	void (*recheck)(struct qcow2_use *use); /* constant; of a view, see args */
 	/* The inodes that the user's path leads to: [1] is the one below an overlay. */
 	struct qcow2_claim_point *point[2];	/* constant */
 };
@@ -51,6 +52,8 @@ struct qcow2_claim_args {
 	bool same_file;		/* f_op->lock exists: the writer's I/O file must hold the locks */
 	enum qcow2_role role;
 	struct dm_table *table;	/* of the target that is being constructed */
+	/* of a view: qcow2_claim_recheck(); with the claim's mutex held, may read the image */
+	void (*recheck)(struct qcow2_use *use);
 };
 
 int qcow2_claim_init(void);
@@ -101,6 +104,11 @@ void qcow2_claim_deactivate(struct qcow2_use *use);
  * Does nothing for a user that is not active.
  */
 void qcow2_claim_park(struct qcow2_use *use, bool clean);
+/*
+ * preresume of a writer, after activation and before it writes: the image may
+ * have been edited. Has every active view of it look at its snapshot again.
+ */
+void qcow2_claim_recheck(struct qcow2_use *use);
 /*
  * Message handover: @heir, a device with a writer on this claim, may take over
  * what the device of @use has parked. It replaces the heir named before, also

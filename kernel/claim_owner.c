@@ -371,6 +371,20 @@ void qcow2_claim_park(struct qcow2_use *use, bool clean)
 	mutex_unlock(&claim->mutex);
 }
 
+/* A view that becomes active later looks at its snapshot by itself, and that is later than now. */
+void qcow2_claim_recheck(struct qcow2_use *use)
+{
+	struct qcow2_claim *claim = use->claim;
+	struct qcow2_use *view;
+
+	mutex_lock(&claim->mutex);
+	list_for_each_entry(view, &claim->uses[QCOW2_ROLE_VIEW], list) {
+		if (view->active)
+			view->recheck(view);
+	}
+	mutex_unlock(&claim->mutex);
+}
+
 /* ------------------------------------------------------------------------
  * Handover and getters
  */

@@ -28,6 +28,7 @@ enum qcow2_event {
 	QCOW2_EVENT_LOW,
 	QCOW2_EVENT_FAIL,
 	QCOW2_EVENT_CORRUPT,
+	QCOW2_EVENT_STALE,	/* the snapshot of a view is gone */
 };
 
 /* What status shows as last=. */

@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 #include "image.h"
 #include "image_metadata.h"
+#include "image_snapshot.h"
 
 #define HEADER_SECTOR	4096
 
@@ -159,7 +160,8 @@ static int check_tables(const struct qcow2_image *image, const char **error)
 	return 0;
 }
 
-static int join_claim(struct qcow2_image *image, struct dm_target *ti, const char **error)
+static int join_claim(struct qcow2_image *image, struct dm_target *ti,
+		      const struct qcow2_layer *layer, const char **error)
 {
 	struct qcow2_backend *backend = &image->backend;
 	struct qcow2_claim_args args = {
@@ -171,6 +173,10 @@ static int join_claim(struct qcow2_image *image, struct dm_target *ti, const cha
 	};
 	int ret;
 
+	if (layer->snapshot) {
+		args.role = QCOW2_ROLE_VIEW;
+		args.recheck = qcow2_view_recheck;
+	}
 	ret = qcow2_claim_join(&image->use, &args, error);
 	if (!ret && backend->same_file && image->writable)
 		qcow2_backend_use_file(backend, qcow2_claim_file(&image->use));
@@ -192,11 +198,13 @@ static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer
 		ret = check_backing(image, layer, error);
 	if (!ret)
 		ret = check_tables(image, error);
+	image->size = image->header.size;
+	if (!ret && layer->snapshot)
+		ret = qcow2_view_open(image, layer->snapshot, error);
 	if (ret) {
 		log_image(image, *error);
 		return ret;
 	}
-	image->size = image->header.size;
 	ret = qcow2_meta_init(&image->meta, &image->geo, &image->backend, cache, changed);
 	if (ret)
 		return refuse(error, "out of memory", ret);
@@ -228,7 +236,7 @@ int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 	ret = qcow2_backend_open(&image->backend, ti, layer->path, layer->writable, error);
 	if (ret)
 		return ret;
-	ret = join_claim(image, ti, error);
+	ret = join_claim(image, ti, layer, error);
 	if (ret)
 		goto out_close;
 	if (image->raw)
@@ -241,6 +249,7 @@ int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 
 out_leave:
 	qcow2_claim_leave(&image->use);
+	qcow2_view_close(image);
 out_close:
 	qcow2_backend_close(&image->backend);
 	memset(image, 0, sizeof(*image));
@@ -256,6 +265,7 @@ void qcow2_image_close(struct qcow2_image *image)
 		qcow2_meta_exit(&image->meta);
 	}
 	qcow2_claim_leave(&image->use);
+	qcow2_view_close(image);
 	qcow2_backend_close(&image->backend);
 }
 
@@ -293,6 +303,8 @@ static int activate_qcow2(struct qcow2_image *image)
 	int ret;
 
 	ret = reread_header(image);
+	if (!ret && image->view)
+		ret = qcow2_view_activate(image);
 	if (ret)
 		return ret;
 	image->map.end = qcow2_round_up(&image->geo, qcow2_backend_size(&image->backend));
@@ -300,7 +312,10 @@ static int activate_qcow2(struct qcow2_image *image)
 	image->meta.staged = 1;
 	image->meta.written = 0;
 	image->meta.durable = 0;
-	return qcow2_image_metadata_read(image);
+	ret = qcow2_image_metadata_read(image);
+	if (!ret && image->writable)
+		qcow2_claim_recheck(&image->use);
+	return ret;
 }
 
 int qcow2_image_activate(struct qcow2_image *image)

@@ -34,7 +34,10 @@ struct qcow2_layer {
 	bool lowest;		/* no layer below */
 	bool no_backing;	/* the lowest layer may name a backing file */
 	bool drop_bitmaps;
+	const char *snapshot;	/* view of this one: id, or else name; or NULL */
 };
+
+struct qcow2_view;
 
 struct qcow2_image {
 	bool raw;			/* I */
@@ -51,6 +54,7 @@ struct qcow2_image {
 	struct qcow2_map map;
 	struct qcow2_refcount rc;	/* writable only */
 	struct qcow2_unwritten unwritten;	/* writable files only */
+	struct qcow2_view *view;	/* I: of a snapshot; NULL: the active layer */
 	bool active;
 };
 

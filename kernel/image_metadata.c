@@ -6,10 +6,8 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include "image_metadata.h"
+#include "image_snapshot.h"
 #include "reftable.h"
-
-#define SNAPSHOT_WINDOW	(64U << 10)	/* holds every usual entry, but not two names of 64 KiB */
-#define SNAPSHOT_MAX	(256U << 10)
 
 /* Add the clusters of [@hoff, @hoff + @len). An overlap makes the image damaged. */
 static int add_clusters(struct qcow2_image *image, u64 hoff, u64 len, const char *what)
@@ -38,36 +36,11 @@ static int add_clusters(struct qcow2_image *image, u64 hoff, u64 len, const char
  */
 static int snapshot_table_length(struct qcow2_image *image, u64 *length)
 {
-	const struct qcow2_header *h = &image->header;
-	struct qcow2_snapshot snap;
-	u64 start = 0, have = 0;
-	u32 i, window = SNAPSHOT_WINDOW;
-	void *buf;
-	int ret = 0;
-
-	*length = 0;
-	buf = kvmalloc(SNAPSHOT_MAX, GFP_NOIO);
-	if (!buf)
-		return -ENOMEM;
-	for (i = 0; i < h->nb_snapshots && *length < QCOW2_MAX_SNAPSHOT_TABLE_BYTES; ) {
-		if (have && !qcow2_snapshot_decode(buf, have, *length - start, &snap)) {
-			*length += snap.length;
-			i++;
-			continue;
-		}
-		if (have && start == *length) {
-			if (window == SNAPSHOT_MAX)
-				break;
-			window = SNAPSHOT_MAX;
-		}
-		start = *length;
-		have = window;
-		ret = qcow2_backend_read(&image->backend, h->snapshots_offset + start, buf, have);
-		if (ret)
-			break;
+	if (image->view) {
+		*length = image->view->table_length;
+		return 0;
 	}
-	kvfree(buf);
-	return ret;
+	return qcow2_image_snapshots(&image->backend, &image->header, NULL, NULL, length, NULL);
 }
 
 static int collect_fixed(struct qcow2_image *image)
@@ -88,6 +61,23 @@ static int collect_fixed(struct qcow2_image *image)
 		return ret;
 	ret = snapshot_table_length(image, &length);
 	return ret ?: add_clusters(image, h->snapshots_offset, length, "snapshot table");
+}
+
+/* The L1 table that maps the disk: the active one, or the snapshot's; none of a stale view. */
+static int open_map(struct qcow2_image *image)
+{
+	const struct qcow2_snapshot *entry;
+	int ret;
+
+	if (!image->view)
+		return qcow2_map_open(&image->map, image->header.l1_table_offset,
+				      image->header.l1_size);
+	entry = &image->view->entry;
+	if (READ_ONCE(image->view->stale))
+		return qcow2_map_open(&image->map, 0, 0);
+	ret = add_clusters(image, entry->l1_table_offset, entry->l1_size * (u64)sizeof(__be64),
+			   "L1 table of the snapshot");
+	return ret ?: qcow2_map_open(&image->map, entry->l1_table_offset, entry->l1_size);
 }
 
 /*
@@ -157,7 +147,7 @@ int qcow2_image_metadata_read(struct qcow2_image *image)
 
 	ret = collect_fixed(image);
 	if (!ret)
-		ret = qcow2_map_open(&image->map, h->l1_table_offset, h->l1_size);
+		ret = open_map(image);
 	if (!ret && image->writable)
 		ret = qcow2_refcount_open(&image->rc, h->refcount_table_offset,
 					  h->refcount_table_clusters);

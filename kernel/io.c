@@ -284,7 +284,7 @@ int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 	req_init(io, bio, req);
 	req->goff = bio->bi_iter.bi_sector << SECTOR_SHIFT;	/* the target starts at 0 */
 	trace_qcow2_map(bio_dev(bio), (__force unsigned int)bio_op(bio), req->goff, req->left);
-	if (mode == QCOW2_MODE_LOST)
+	if (mode == QCOW2_MODE_LOST || qcow2_chain_is_stale(chain))
 		return DM_MAPIO_KILL;
 	if (bio->bi_opf & REQ_PREFLUSH)
 		return mode == QCOW2_MODE_FAIL ? DM_MAPIO_KILL : map_flush(io, req);
@@ -313,6 +313,8 @@ int qcow2_io_end(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 		 blk_status_t *error)
 {
 	qcow2_request_leave(req);
+	if (!*error && qcow2_chain_is_stale(io->chain))
+		*error = BLK_STS_IOERR;
 	if (*error && *error != BLK_STS_DM_REQUEUE) {
 		qcow2_stat_inc(io->chain->stats, QCOW2_STAT_IOERRS);
 		if (!req->deferred && *error != BLK_STS_NOSPC)

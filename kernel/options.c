@@ -11,11 +11,14 @@
 #define MAX_LAYERS	256
 #define MAX_CACHE_KIB	32768
 
-enum option_kind { OPTION_FLAG, OPTION_U32, OPTION_U64, OPTION_CHOICE, OPTION_WORD };
+enum option_kind {
+	OPTION_FLAG, OPTION_U32, OPTION_U64, OPTION_CHOICE, OPTION_WORD, OPTION_STRING
+};
 
 /*
  * In the order in which they are printed. A CHOICE has two words, the first
- * is the default; WORD is a flag that wants its one word.
+ * is the default; WORD is a flag that wants its one word; STRING is any word,
+ * quoted as a path is, and NULL if it is not given.
  */
 static const struct option {
 	const char *name;
@@ -26,6 +29,7 @@ static const struct option {
 	u64 min;
 	u64 max;
 } option_table[] = {
+	{ "snapshot", OPTION_STRING, offsetof(struct qcow2_options, snapshot) },
 	{ "no_backing", OPTION_FLAG, offsetof(struct qcow2_options, no_backing) },
 	{ "bitmaps", OPTION_WORD, offsetof(struct qcow2_options, drop_bitmaps), { "drop" } },
 	{ "cache_kib", OPTION_U32, offsetof(struct qcow2_options, cache_kib),
@@ -55,6 +59,8 @@ static u64 get(const struct option *option, const struct qcow2_options *options)
 		return *(u32 *)field(option, options);
 	case OPTION_U64:
 		return *(u64 *)field(option, options);
+	case OPTION_STRING:
+		return !!*(char **)field(option, options);
 	default:
 		return *(bool *)field(option, options);
 	}
@@ -68,6 +74,9 @@ static void set(const struct option *option, struct qcow2_options *options, u64 
 		break;
 	case OPTION_U64:
 		*(u64 *)field(option, options) = value;
+		break;
+	case OPTION_STRING:	/* only ever to the preset */
+		*(char **)field(option, options) = NULL;
 		break;
 	default:
 		*(bool *)field(option, options) = value;
@@ -110,66 +119,25 @@ static const struct option *find_option(const char *name)
 	return NULL;
 }
 
-/* Features that belong to the table's language and are not there yet. */
-static bool is_known_elsewhere(const char *name)
+static bool is_printable(const char *word)
 {
-	return !strcmp(name, "snapshot") || !strcmp(name, "data_file");
-}
-
-static int parse_words(struct qcow2_options *options, struct dm_arg_set *as, unsigned int words,
-		       const char **error)
-{
-	const struct option *option;
-	unsigned long seen = 0;
-	const char *name;
-	u64 value;
-
-	while (words--) {
-		name = dm_shift_arg(as);
-		option = find_option(name);
-		if (!option && is_known_elsewhere(name)) {
-			*error = "snapshot views and external data files are not supported";
-			return -EOPNOTSUPP;
-		}
-		*error = "unknown option";
-		if (!option)
-			return -EINVAL;
-		*error = "option given twice";
-		if (__test_and_set_bit(option - option_table, &seen))
-			return -EINVAL;
-		value = 1;
-		if (option->kind != OPTION_FLAG) {
-			*error = "option without a value";
-			if (!words--)
-				return -EINVAL;
-			*error = "option with a value that it does not take";
-			if (parse_value(option, dm_shift_arg(as), &value))
-				return -EINVAL;
-		}
-		set(option, options, value);
-	}
-	return 0;
-}
-
-static bool path_is_printable(const char *path)
-{
-	for (; *path; path++) {
-		if (iscntrl(*path))
+	for (; *word; word++) {
+		if (iscntrl(*word))
 			return false;
 	}
 	return true;
 }
 
 /*
- * One quoted path. libdevmapper doubles every backslash of a table line and
+ * One quoted word. libdevmapper doubles every backslash of a table line and
  * the kernel halves them again, so that the line arrives here as it was typed,
  * but split at every blank: a word that ends with a quoting backslash goes on
  * with the next one. Works in place: the words lie one behind the other in
  * one buffer, and the result is never longer than what was read.
  */
-static char *shift_path(struct dm_arg_set *as)
+static char *shift_quoted(struct dm_arg_set *as)
 {
-	char *word = (char *)dm_shift_arg(as), *path = word, *out = word;
+	char *word = (char *)dm_shift_arg(as), *start = word, *out = word;
 
 	while (word && *word) {
 		if (*word != '\\') {
@@ -184,7 +152,63 @@ static char *shift_path(struct dm_arg_set *as)
 	}
 	if (out)
 		*out = '\0';
-	return path;
+	return start;
+}
+
+/* The word of @option, which is the next one. */
+static int parse_option(const struct option *option, struct qcow2_options *options,
+			struct dm_arg_set *as)
+{
+	u64 value = 1;
+	char *string;
+	int ret = 0;
+
+	if (option->kind == OPTION_STRING) {
+		string = shift_quoted(as);
+		if (!string || !*string || !is_printable(string))
+			return -EINVAL;
+		*(char **)field(option, options) = string;
+		return 0;
+	}
+	if (option->kind != OPTION_FLAG)
+		ret = parse_value(option, dm_shift_arg(as), &value);
+	if (!ret)
+		set(option, options, value);
+	return ret;
+}
+
+static int parse_words(struct qcow2_options *options, struct dm_arg_set *as, unsigned int words,
+		       const char **error)
+{
+	const struct option *option;
+	unsigned long seen = 0;
+	const char *name;
+
+	while (words--) {
+		/* A quoted word is one word, but came as several. */
+		*error = "fewer words than their number says";
+		name = dm_shift_arg(as);
+		if (!name)
+			return -EINVAL;
+		option = find_option(name);
+		if (!option && !strcmp(name, "data_file")) {
+			*error = "external data files are not supported";
+			return -EOPNOTSUPP;
+		}
+		*error = "unknown option";
+		if (!option)
+			return -EINVAL;
+		*error = "option given twice";
+		if (__test_and_set_bit(option - option_table, &seen))
+			return -EINVAL;
+		*error = "option without a value";
+		if (option->kind != OPTION_FLAG && (!words-- || !as->argc))
+			return -EINVAL;
+		*error = "option with a value that it does not take";
+		if (parse_option(option, options, as))
+			return -EINVAL;
+	}
+	return 0;
 }
 
 static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_arg_set *as,
@@ -198,7 +222,7 @@ static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_a
 		if (as->argc < 2)
 			return -EINVAL;
 		format = dm_shift_arg(as);
-		layers[i].path = shift_path(as);
+		layers[i].path = shift_quoted(as);
 		layers[i].raw = !strcmp(format, "raw");
 		layers[i].lowest = i == nr - 1;
 		*error = "a layer's format is qcow2 or raw";
@@ -208,7 +232,7 @@ static int parse_layers(struct qcow2_layer *layers, unsigned int nr, struct dm_a
 		if (layers[i].raw && (!i || !layers[i].lowest))
 			return -EINVAL;
 		*error = "path with control characters";
-		if (!path_is_printable(layers[i].path))
+		if (!is_printable(layers[i].path))
 			return -EINVAL;
 	}
 	return 0;
@@ -263,6 +287,14 @@ unsigned int qcow2_options_print_word(const char *word, char *result, unsigned i
 	return sz;
 }
 
+static unsigned int print_string(const char *string, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	DMEMIT(" ");
+	return sz + qcow2_options_print_word(string, result + sz, maxlen - sz);
+}
+
 unsigned int qcow2_options_print(const struct qcow2_options *options, char *result,
 				 unsigned int maxlen)
 {
@@ -289,6 +321,9 @@ unsigned int qcow2_options_print(const struct qcow2_options *options, char *resu
 			DMEMIT(" %s", option->choice[0]);
 		else if (option->kind == OPTION_CHOICE)
 			DMEMIT(" %s", option->choice[value]);
+		else if (option->kind == OPTION_STRING)
+			sz += print_string(*(char **)field(option, options), result + sz,
+					   maxlen - sz);
 		else if (option->kind != OPTION_FLAG)
 			DMEMIT(" %llu", value);
 	}

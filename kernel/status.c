@@ -75,7 +75,12 @@ static unsigned int print_info(struct qcow2_target *t, char *result, unsigned in
 	else
 		DMEMIT(" last=%s@%llu", qcow2_fault_name(chain->commit.fault),
 		       chain->commit.fault_offset);
-	DMEMIT(" check=none view=-");
+	DMEMIT(" check=none view=");
+	if (qcow2_chain_is_stale(chain))
+		DMEMIT("stale");
+	else
+		sz += qcow2_options_print_word(qcow2_chain_view(chain) ?: "-", result + sz,
+					       maxlen - sz);
 	return sz;
 }
 

@@ -119,11 +119,17 @@ static struct qcow2_target *target_alloc(struct dm_target *ti)
 	return t;
 }
 
-static void layer_roles(struct qcow2_target *t, struct qcow2_layer *layers, unsigned int nr)
+static int layer_roles(struct qcow2_target *t, struct qcow2_layer *layers, unsigned int nr,
+		       const char **error)
 {
 	layers[0].writable = dm_table_get_mode(t->ti->table) & QCOW2_BLK_WRITE;
 	layers[0].drop_bitmaps = t->options.drop_bitmaps;
+	layers[0].snapshot = t->options.snapshot;
 	layers[nr - 1].no_backing = t->options.no_backing;
+	if (!layers[0].snapshot || !layers[0].writable)
+		return 0;
+	*error = "view of a snapshot needs a read-only table";
+	return -EROFS;
 }
 
 static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsigned int nr,
@@ -138,10 +144,12 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 	};
 	int ret;
 
-	layer_roles(t, layers, nr);
-	ret = qcow2_chain_open(&t->chain, t->ti, layers, nr, &options, error);
+	ret = layer_roles(t, layers, nr, error);
+	if (!ret)
+		ret = qcow2_chain_open(&t->chain, t->ti, layers, nr, &options, error);
 	if (ret)
 		return ret;
+	t->options.snapshot = qcow2_chain_view(&t->chain);
 	t->io.hop_always = t->options.hop_always;
 	t->io.queue_when_full = !t->options.error_when_full;
 	t->io.full_timeout_s = t->options.full_timeout;
@@ -289,7 +297,7 @@ static void target_resume(struct dm_target *ti)
 	WRITE_ONCE(t->low, false);
 	if (t->options.low_water && t->chain.writable)
 		schedule_work(&t->space);
-	if (qcow2_commit_mode(&t->chain.commit) > QCOW2_MODE_RO)
+	if (qcow2_commit_mode(&t->chain.commit) > QCOW2_MODE_RO || qcow2_chain_is_stale(&t->chain))
 		qcow2_target_event(t);
 	memalloc_noio_restore(noio);
 }

@@ -17,6 +17,7 @@
 
 /* The words of the table after the layers; what is not given has its default. */
 struct qcow2_options {
+	const char *snapshot;		/* as given, later the id; NULL: none */
 	bool no_backing;
 	bool drop_bitmaps;
 	u32 cache_kib;			/* 0: default */
