@@ -200,6 +200,9 @@ int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
 	if (ret)
 		return ret;
 	*error = "out of memory";
+	ret = qcow2_chain_unzip_init(chain);
+	if (ret)
+		return ret;
 	if (!chain->cache.limit)
 		chain->cache.limit = cache_default(chain);
 	return open_commit(chain, options);
@@ -219,6 +222,7 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 		qcow2_epoch_exit(&chain->epoch);
 	if (chain->quarantine.rc)
 		qcow2_quarantine_exit(&chain->quarantine);
+	qcow2_unzip_exit(&chain->unzip);
 	for (i = chain->nr_layers; chain->layers && i-- > 0; )
 		qcow2_image_close(&chain->layers[i]);
 	close_lanes(chain);
@@ -338,6 +342,7 @@ bool qcow2_chain_deactivate(struct qcow2_chain *chain)
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
 	qcow2_epoch_drain(&chain->epoch);
+	qcow2_unzip_reset(&chain->unzip);
 	if (chain->writable) {
 		qcow2_commit_impatient(&chain->commit, true);
 		clean = !settle(chain);
@@ -459,6 +464,35 @@ int qcow2_chain_is_zero(struct qcow2_chain *chain, u64 goff, u64 len, bool *zero
 	return 0;
 }
 
+/* The first @len bytes of @extent into @buf. Leaves the epoch. */
+static int read_extent(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+		       const struct qcow2_extent *extent, unsigned int epoch, void *buf, u32 len)
+{
+	struct qcow2_inflated *inflated;
+	int ret = 0;
+
+	switch (extent->kind) {
+	case QCOW2_EXTENT_ZERO:
+		memset(buf, 0, len);
+		break;
+	case QCOW2_EXTENT_DATA:
+		ret = qcow2_backend_read(&chain->layers[layer].backend, extent->hoff, buf, len);
+		break;
+	case QCOW2_EXTENT_COMPRESSED:
+		ret = qcow2_chain_inflate(chain, layer, goff, extent, epoch, &inflated);
+		if (ret)
+			return ret;
+		memcpy(buf, inflated->data + qcow2_chain_in_cluster(chain, layer, goff), len);
+		qcow2_unzip_put(&chain->unzip, inflated);
+		return 0;
+	default:
+		qcow2_chain_corrupt(chain, layer, goff, extent->why);
+		ret = -EUCLEAN;
+	}
+	qcow2_epoch_leave(&chain->epoch, epoch);
+	return ret;
+}
+
 int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 {
 	struct qcow2_extent extent;
@@ -471,22 +505,9 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 		if (ret)
 			return ret;
 		n = min_t(u64, len, extent.len);
-		switch (extent.kind) {
-		case QCOW2_EXTENT_ZERO:
-			memset(buf, 0, n);
-			break;
-		case QCOW2_EXTENT_DATA:
-			ret = qcow2_backend_read(&chain->layers[layer].backend, extent.hoff,
-						 buf, n);
-			break;
-		case QCOW2_EXTENT_CORRUPT:
-			qcow2_chain_corrupt(chain, layer, goff, extent.why);
-			ret = -EUCLEAN;
-			break;
-		default:
-			ret = qcow2_chain_compressed(goff);
-		}
-		qcow2_epoch_leave(&chain->epoch, epoch);
+		ret = read_extent(chain, layer, goff, &extent, epoch, buf, n);
+		if (ret == -EAGAIN)
+			continue;
 		if (ret)
 			return ret;
 		goff += n;
@@ -494,12 +515,6 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 		len -= n;
 	}
 	return 0;
-}
-
-int qcow2_chain_compressed(u64 goff)
-{
-	DMERR_LIMIT("compressed cluster at guest offset 0x%llx is not supported", goff);
-	return -EIO;
 }
 
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,

@@ -16,6 +16,7 @@
 #include "epoch.h"
 #include "image.h"
 #include "quarantine.h"
+#include "unzip.h"
 
 struct qcow2_chain {
 	struct qcow2_image *layers;	/* I */
@@ -34,6 +35,7 @@ struct qcow2_chain {
 	struct workqueue_struct *read_lane;
 	struct workqueue_struct *write_lane;
 	struct workqueue_struct *free_lane;
+	struct qcow2_unzip unzip;	/* nothing in it without a qcow2 layer */
 	mempool_t fills;		/* writable only: cow.c's reserve */
 	struct work_struct census;	/* counts used clusters for status */
 	bool census_stop;
@@ -97,8 +99,30 @@ int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 int qcow2_chain_is_zero(struct qcow2_chain *chain, u64 goff, u64 len, bool *zero);
 /* Read what the guest sees. Outside the epoch; sleeps. */
 int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len);
-/* A compressed cluster was met, which nobody here reads: logs it, gives -EIO. */
-int qcow2_chain_compressed(u64 goff);
+/*
+ * The compressed cluster @extent of @layer at @goff, as lookup_wait() found it, inflated; the
+ * caller gives it to qcow2_unzip_put(). Leaves the epoch @epoch; sleeps. -EAGAIN: look up again.
+ * -EUCLEAN: it is damaged, which was told; other errors: of the reading.
+ */
+int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+			const struct qcow2_extent *extent, unsigned int epoch,
+			struct qcow2_inflated **inflated);
+/* Where @goff is in a cluster of @layer. */
+static inline u32 qcow2_chain_in_cluster(const struct qcow2_chain *chain, unsigned int layer,
+					 u64 goff)
+{
+	return qcow2_in_cluster(&chain->layers[layer].geo, goff);
+}
+
+/*
+ * @freed gets the host clusters that lose a reference with @entry of the top layer at @goff: all
+ * that compressed data touches. Before the mapping changes. -EUCLEAN: they are not its own, which
+ * was told.
+ */
+int qcow2_chain_given_up(struct qcow2_chain *chain, u64 goff,
+			 const struct qcow2_l2_entry *entry, struct qcow2_freed *freed);
+/* Workspaces for the layers; constructor. */
+int qcow2_chain_unzip_init(struct qcow2_chain *chain);
 /* A broken extent was met: count, log, and stop writing if it is the top's. */
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			 enum qcow2_verdict why);

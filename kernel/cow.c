@@ -92,6 +92,7 @@ static bool req_writes_zeros(const struct qcow2_request *req)
 static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entry *entry)
 {
 	struct qcow2_image *top = req_top(req);
+	int ret;
 
 	req->reused = entry->kind == QCOW2_CLUSTER_ZERO_ALLOC && entry->copied;
 	if (req->reused) {
@@ -104,11 +105,13 @@ static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entr
 		req->cluster.zeroed = false;
 		return 0;
 	}
-	if (entry->hoff) {
+	if (entry->hoff || entry->kind == QCOW2_CLUSTER_COMPRESSED) {
 		req->freed = qcow2_quarantine_alloc(&req->chain->quarantine);
-		req->freed->hclu = qcow2_to_clu(&top->geo, entry->hoff);
-		req->freed->count = 1;
+		ret = qcow2_chain_given_up(req->chain, req->goff, entry, req->freed);
+		if (ret)
+			return ret;
 	}
+	req->zipped_hoff = entry->kind == QCOW2_CLUSTER_COMPRESSED ? entry->hoff : 0;
 	return qcow2_l2table_reserve(req->chain, &req->cluster);
 }
 
@@ -133,8 +136,6 @@ static int step_reserve(struct qcow2_request *req)
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EUCLEAN;
 	}
-	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
-		return qcow2_chain_compressed(req->goff);
 	return reserve_cluster(req, &entry);
 }
 
@@ -366,6 +367,8 @@ static int step_stage(struct qcow2_request *req)
 	trace_qcow2_stage(req->goff, req->cluster.hoff, number);
 	if (req->freed) {
 		req->freed->number = number;
+		if (req->zipped_hoff)
+			qcow2_unzip_forget(&req->chain->unzip, req_top(req), req->zipped_hoff);
 		qcow2_quarantine_add(&req->chain->quarantine, req->freed);
 		req->freed = NULL;
 	}

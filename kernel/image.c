@@ -46,8 +46,6 @@ static const char *unsupported_feature(const struct qcow2_header *h)
 		return "external data files are not supported";
 	if (h->incompatible_features & QCOW2_INCOMPAT_EXTENDED_L2)
 		return "extended L2 entries (subclusters) are not supported";
-	if (h->incompatible_features & QCOW2_INCOMPAT_COMPRESSION)
-		return "zstd compression is not supported";
 	return NULL;
 }
 
@@ -283,6 +281,7 @@ static int reread_header(struct qcow2_image *image)
 	ret = read_header(image, &error);
 	if (!ret && (h->cluster_bits != old.cluster_bits || h->version != old.version ||
 		     h->refcount_order != old.refcount_order ||
+		     h->compression_type != old.compression_type ||
 		     !h->backing_file.length != !old.backing_file.length))
 		ret = refuse(&error, "image changed since the table was loaded", -ESTALE);
 	if (!ret)

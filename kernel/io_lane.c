@@ -64,6 +64,42 @@ static void zero_piece(struct qcow2_request *req, u32 len)
 		memzero_bvec(&bvec);
 }
 
+static void copy_piece(struct qcow2_request *req, const u8 *from)
+{
+	struct bvec_iter iter = req->iter, at;
+	struct bio_vec bvec;
+
+	iter.bi_size = req->piece;
+	for_each_bvec(bvec, req->bio->bi_io_vec, at, iter) {
+		memcpy_to_bvec(&bvec, from);
+		from += bvec.bv_len;
+	}
+}
+
+/* The piece is compressed data of @layer. Leaves the epoch. */
+static void lane_inflate(struct qcow2_request *req, const struct qcow2_extent *extent,
+			 unsigned int layer, unsigned int epoch)
+{
+	struct qcow2_chain *chain = req->chain;
+	struct qcow2_inflated *inflated;
+	int ret;
+
+	ret = qcow2_chain_inflate(chain, layer, req->goff, extent, epoch, &inflated);
+	if (ret == -EAGAIN) {
+		qcow2_io_queue(req);
+		return;
+	}
+	if (ret) {
+		qcow2_request_blame(req, QCOW2_FAULT_READ, ret);
+		qcow2_io_finish(req, qcow2_request_status(ret));
+		return;
+	}
+	req->piece = min_t(u64, req->left, extent->len);
+	copy_piece(req, inflated->data + qcow2_chain_in_cluster(chain, layer, req->goff));
+	qcow2_unzip_put(&chain->unzip, inflated);
+	qcow2_io_advance(req);
+}
+
 static void lane_read(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
@@ -80,6 +116,10 @@ static void lane_read(struct qcow2_request *req)
 		lane_data(req, &extent, layer, false);
 		return;
 	}
+	if (extent.kind == QCOW2_EXTENT_COMPRESSED) {
+		lane_inflate(req, &extent, layer, epoch);
+		return;
+	}
 	qcow2_epoch_leave(&chain->epoch, epoch);
 	if (extent.kind == QCOW2_EXTENT_ZERO) {
 		req->piece = min_t(u64, req->left, extent.len);
@@ -87,12 +127,8 @@ static void lane_read(struct qcow2_request *req)
 		qcow2_io_advance(req);
 		return;
 	}
-	if (extent.kind == QCOW2_EXTENT_CORRUPT) {
-		qcow2_chain_corrupt(chain, layer, req->goff, extent.why);
-		ret = -EUCLEAN;
-	} else {
-		ret = qcow2_chain_compressed(req->goff);
-	}
+	qcow2_chain_corrupt(chain, layer, req->goff, extent.why);
+	ret = -EUCLEAN;
 out_failed:
 	qcow2_request_blame(req, QCOW2_FAULT_READ, ret);
 	qcow2_io_finish(req, qcow2_request_status(ret));

@@ -129,6 +129,18 @@ static bool data_allowed(const struct qcow2_map *map, u64 hoff)
 	       !qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff));
 }
 
+bool qcow2_map_compressed_allowed(const struct qcow2_map *map, u64 hoff, u32 len)
+{
+	u64 hclu = qcow2_to_clu(map->geo, hoff);
+	u64 last = qcow2_compressed_last_clu(map->geo, hoff, len);
+
+	for (; hclu <= last; hclu++) {
+		if (!data_allowed(map, qcow2_to_off(map->geo, hclu)))
+			return false;
+	}
+	return true;
+}
+
 static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qcow2_slice *slice,
 				    u32 index, bool table_ours, struct qcow2_extent *extent)
 {
@@ -155,6 +167,7 @@ static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qc
 		break;
 	case QCOW2_CLUSTER_COMPRESSED:
 		extent->kind = QCOW2_EXTENT_COMPRESSED;
+		extent->compressed_length = entry.compressed_length;
 		return QCOW2_OK;
 	default:
 		return QCOW2_L2_ENTRY_SUBCLUSTERS;

@@ -29,7 +29,9 @@ struct qcow2_extent {
 	enum qcow2_extent_kind kind;
 	bool owned;		/* L1 and L2 entry carry COPIED: may be written in place */
 	u64 len;		/* bytes from goff */
-	u64 hoff;		/* of goff; DATA, or ZERO with a cluster kept; else 0 */
+	/* of goff; DATA, or ZERO with a cluster kept; COMPRESSED: of its bytes; else 0 */
+	u64 hoff;
+	u32 compressed_length;	/* COMPRESSED: bytes at hoff */
 	u64 number;		/* commit that must be durable for this mapping to be */
 	enum qcow2_verdict why;	/* CORRUPT */
 };
@@ -79,6 +81,12 @@ struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff);
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map,
 				   const struct qcow2_slice *slice, u64 goff,
 				   struct qcow2_l2_entry *entry);
+
+/*
+ * Do the compressed bytes [@hoff, @hoff + @len) lie where data may? What they touch loses a
+ * reference each when they are given up.
+ */
+bool qcow2_map_compressed_allowed(const struct qcow2_map *map, u64 hoff, u32 len);
 
 /* Set the L2 entry of @goff; gives the number of the commit that will hold it. Sleeps. */
 u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw);

@@ -44,11 +44,12 @@ static bool new_entry(const struct qcow2_request *req, const struct qcow2_l2_ent
 		return false;
 	case QCOW2_CLUSTER_ZERO_ALLOC:
 	case QCOW2_CLUSTER_DATA:
+	case QCOW2_CLUSTER_COMPRESSED:
 		break;
 	default:
 		return false;
 	}
-	if (keeps_cluster(req)) {
+	if (keeps_cluster(req) && entry->kind != QCOW2_CLUSTER_COMPRESSED) {
 		*raw = qcow2_l2_encode(QCOW2_CLUSTER_ZERO_ALLOC, entry->hoff, entry->copied);
 		return entry->kind == QCOW2_CLUSTER_DATA;
 	}
@@ -65,23 +66,28 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 	enum qcow2_verdict why;
 	u64 raw, number;
 	bool drop;
+	int ret;
 
 	why = qcow2_map_entry(&top->map, slice, req->goff, &entry);
 	if (why) {
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EUCLEAN;
 	}
-	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
-		return qcow2_chain_compressed(req->goff);
 	if (!new_entry(req, &entry, &raw, &drop))
 		return 0;
-	if (drop)
+	if (drop) {
 		freed = qcow2_quarantine_alloc(&req->chain->quarantine);
+		ret = qcow2_chain_given_up(req->chain, req->goff, &entry, freed);
+		if (ret) {
+			qcow2_quarantine_unused(&req->chain->quarantine, freed);
+			return ret;
+		}
+	}
 	number = qcow2_map_stage(&top->map, slice, req->goff, raw);
 	trace_qcow2_stage(req->goff, raw, number);
 	if (drop) {
-		freed->hclu = qcow2_to_clu(&top->geo, entry.hoff);
-		freed->count = 1;
+		if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
+			qcow2_unzip_forget(&req->chain->unzip, top, entry.hoff);
 		freed->number = number;
 		qcow2_quarantine_add(&req->chain->quarantine, freed);
 	}

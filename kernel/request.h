@@ -62,6 +62,7 @@ struct qcow2_request {
 	struct qcow2_slice *slice;
 	struct qcow2_freed *freed;
 	struct qcow2_fill *fill;
+	u64 zipped_hoff;		/* of the compressed cluster that freed gives up, or 0 */
 	struct qcow2_cluster cluster;
 	bool reused;			/* the host cluster was ours already */
 };

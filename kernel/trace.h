@@ -77,6 +77,26 @@ TRACE_EVENT(qcow2_copy,
 		  __entry->write ? "write" : "read")
 );
 
+/* A compressed cluster was inflated, or could not be. */
+TRACE_EVENT(qcow2_inflate,
+	TP_PROTO(u64 hoff, u32 len, u32 size, bool good),
+	TP_ARGS(hoff, len, size, good),
+	TP_STRUCT__entry(
+		__field(u64, hoff)
+		__field(u32, len)
+		__field(u32, size)
+		__field(bool, good)
+	),
+	TP_fast_assign(
+		__entry->hoff = hoff;
+		__entry->len = len;
+		__entry->size = size;
+		__entry->good = good;
+	),
+	TP_printk("hoff 0x%llx len %u size %u%s", __entry->hoff, __entry->len, __entry->size,
+		  __entry->good ? "" : " damaged")
+);
+
 /* A mapping changed in memory. */
 TRACE_EVENT(qcow2_stage,
 	TP_PROTO(u64 goff, u64 hoff, u64 number),

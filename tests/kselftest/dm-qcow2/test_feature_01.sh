@@ -20,8 +20,6 @@ unread() {
 	[ "$sum" = "$(md5sum <"$1")" ] || fail "$1 was changed"
 	ok "$1: $2"
 }
-create -o compression_type=zstd zstd 8M
-unread zstd zstd
 create -o extended_l2=on extended 8M
 unread extended subcluster
 create -o data_file=data,data_file_raw=on outside 8M
@@ -40,20 +38,6 @@ with open(sys.argv[1], "r+b") as file:
     file.write(struct.pack(">II2B46s", 0x6803f857, 48, 0, 40, b"time travel") + bytes(8))
 PY
 unread future "time travel"
-
-create plain 8M
-qemu-io -c "write -P 9 0 1M" plain >/dev/null
-qemu-img convert -c -O qcow2 plain deflate
-attach q deflate
-echo deflate-starts >/dev/kmsg
-dd if=/dev/mapper/q of=/dev/null bs=64k count=1 iflag=direct status=none 2>/dev/null && fail "a compressed cluster was read"
-dd if=/dev/zero of=/dev/mapper/q bs=4k count=1 oflag=direct status=none 2>/dev/null && fail "and written"
-want "no line names it" grep -q "compressed cluster at guest offset 0x0" <(dmesg | sed '1,/deflate-starts/d')
-dd if=/dev/urandom of=/dev/mapper/q bs=64k seek=40 count=1 oflag=direct status=none
-is q mode rw
-detach q
-clean deflate
-ok "a compressed cluster is an error, the rest works"
 
 create marked 8M
 qemu-img bitmap --add marked daily

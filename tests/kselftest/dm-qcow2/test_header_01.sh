@@ -54,8 +54,6 @@ broken unknown_feature 72 0000000000000040 "$unsupported" "incompatible"
 broken refcount_order 96 00000007 "$unclean" refcount_order
 broken header_length 100 00000050 "$unclean" header_length
 broken l1_behind_end 40 0000000100000000 "$unclean" "beyond the end"
-create -o compression_type=zstd zstd 8M
-attempt zstd "$unsupported" zstd
 create -b good.qcow2 -F qcow2 overlay 8M
 attempt overlay "Required key not available" "names a backing file"
 attach q overlay no_backing

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# What the cases about compressed clusters share.
+
+# packable FILE MIB SEED: text that compresses, noise that does not, zeros, in pieces of odd lengths.
+packable() {
+	python3 - "$@" <<'PY'
+import random, sys
+size, dice = int(sys.argv[2]) << 20, random.Random(int(sys.argv[3]))
+words = [b"%x " % dice.getrandbits(24) for _ in range(500)]
+with open(sys.argv[1], "wb") as file:
+    while file.tell() < size:
+        length = dice.randrange(1, 90000)
+        kind = dice.randrange(6)
+        if kind == 0:
+            data = dice.randbytes(length)
+        elif kind == 1:
+            data = bytes(length)
+        else:
+            line = b"".join(dice.choices(words, k=300))
+            data = (line * (length // len(line) + 1))[:length]
+        file.write(data)
+    file.truncate(size)
+PY
+}
+
+# trace: from now on count what is inflated.
+trace() {
+	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+	echo >/sys/kernel/tracing/trace
+	echo 1 >/sys/kernel/tracing/events/dm_qcow2/qcow2_inflate/enable
+}
+
+# inflated: sets COUNT to the clusters inflated since.
+inflated() {
+	COUNT=$(grep -c qcow2_inflate: /sys/kernel/tracing/trace || true)
+	echo >/sys/kernel/tracing/trace
+}
