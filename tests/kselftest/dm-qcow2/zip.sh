@@ -35,6 +35,7 @@ trace() {
 
 # inflated: sets COUNT to the clusters inflated since.
 inflated() {
+	# shellcheck disable=SC2034	# for who sources this
 	COUNT=$(grep -c qcow2_inflate: /sys/kernel/tracing/trace || true)
 	echo >/sys/kernel/tracing/trace
 }
