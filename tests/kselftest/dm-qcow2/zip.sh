@@ -33,8 +33,10 @@ trace() {
 	echo 1 >/sys/kernel/tracing/events/dm_qcow2/qcow2_inflate/enable
 }
 
-# inflated: sets COUNT to the clusters inflated since.
+# inflated N SENTENCE: so many clusters since.
 inflated() {
-	COUNT=$(grep -c qcow2_inflate: /sys/kernel/tracing/trace || true)
+	local count
+	count=$(grep -c qcow2_inflate: /sys/kernel/tracing/trace || true)
 	echo >/sys/kernel/tracing/trace
+	[ "$count" = "$1" ] || fail "$2: $count clusters were inflated, not $1"
 }
