@@ -69,8 +69,9 @@ static int run(void *data, char **operands)
 	ret = edit_open_reader(&target, operands[0], true);
 	if (!ret)
 		ret = check(&target, args, &result);
-	progress_end();
+	progress_clear();
 	error = target_close(&target);
+	progress_end();
 	if (!ret)
 		ret = error;
 	if (!ret)
