@@ -20,6 +20,7 @@
 #include "guard.h"
 #include "mem.h"
 #include "run.h"
+#include "text.h"
 
 static char *intent_path(const char *name)
 {
@@ -53,11 +54,8 @@ static char *read_line(FILE *file)
 
 static char *boot_id(void)
 {
-	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
-	char *id = file ? read_line(file) : NULL;
+	char *id = text_first_line("/proc/sys/kernel/random/boot_id");
 
-	if (file)
-		fclose(file);
 	return id ? id : mem_strdup("");
 }
 
