@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Each step of an edit fails in turn, or meets SIGINT: an error, nothing half done, and the device runs.
-# timeout=150
+# timeout=250
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
@@ -27,9 +27,11 @@ rm -f -- *.qcow2
 create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
 want "SIGINT" steps int shrink
-writer /dev/mapper/q
-want "SIGINT" steps int create external
-stop_writer
+if [ -n "${QCOW2_FULL:-}" ]; then
+	writer /dev/mapper/q
+	want "SIGINT" steps int create delete grow repair
+	stop_writer
+fi
 runs q
 detach q
 clean a.qcow2
