@@ -48,6 +48,7 @@ static unsigned int print_check(const struct qcow2_check *check, char *result, u
 {
 	unsigned int sz = 0;
 
+	/* The numbers were there before. */
 	switch (smp_load_acquire(&check->state)) {
 	case QCOW2_CHECK_RUNNING:
 		DMEMIT(" check=running:%u", READ_ONCE(check->percent));

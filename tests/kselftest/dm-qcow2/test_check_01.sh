@@ -24,13 +24,15 @@ with open(sys.argv[1], "r+b") as file:
     cluster, mask = 1 << bits, (1 << 56) - 512
     file.seek(36)
     size, l1, table = struct.unpack(">IQQ", file.read(20))
-    file.seek(0, 2)
-    end = file.tell() // cluster
     if sys.argv[2] == "leak":
-        block = words(table)[0]
-        file.seek(block)
-        counts = struct.unpack(f">{cluster // 2}H", file.read(cluster))
-        put(block + 2 * (counts.index(0) + 5), ">H", 1)
+        # What lies behind the end is no leak yet.
+        file.truncate(file.seek(0, 2) + (1 << 20))
+        for block in filter(None, words(table, cluster // 8)):
+            file.seek(block)
+            counts = struct.unpack(f">{cluster // 2}H", file.read(cluster))
+            if 0 in counts[:-5]:
+                put(block + 2 * (counts.index(0) + 5), ">H", 1)
+                break
     else:
         own = [entry & mask for entry in words(l1, size) if entry >> 63]
         entries = words(own[-1], cluster // 8)
