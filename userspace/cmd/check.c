@@ -50,7 +50,7 @@ static int check_in_use(const char *device, struct result *result)
 	if (!ret)
 		*result = (struct result){ .errors = online.errors, .leaks = online.leaks,
 					   .clusters = online.clusters,
-					   .allocated = online.allocated };
+					   .allocated = OUT_ABSENT };
 	return ret;
 }
 

@@ -97,8 +97,8 @@ static int step(const char *device, struct check_online *result, bool *more)
 	} else if (sscanf(status.check, "done:%llu:%llu", &errors, &leaks) == 2) {
 		result->errors = errors;
 		result->leaks = leaks;
-		result->clusters = status.cluster ? status.end / status.cluster : 0;
-		result->allocated = status.cluster ? status.alloc / status.cluster : 0;
+		if (status.cluster)
+			result->clusters = (status.virtual + status.cluster - 1) / status.cluster;
 	} else {
 		ret = err_fail(ERR_FAILED, device,
 			       "the check was stopped: the device was suspended meanwhile, or a message said so");

@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 struct check_online {
-	u64 errors, leaks, clusters, allocated;
+	u64 errors, leaks, clusters;
 };
 
 /*
