@@ -68,6 +68,11 @@ static void epoch_drained(struct qcow2_epoch *epoch)
 	memalloc_noio_restore(noio);
 }
 
+/* Who waits for it looks by himself. */
+static void changes_drained(struct qcow2_epoch *epoch)
+{
+}
+
 static void top_refilled(struct qcow2_refcount *rc)
 {
 	struct qcow2_image *image = container_of(rc, struct qcow2_image, rc);
@@ -161,6 +166,11 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 		top->view->event = view_stale;
 	if (!chain->writable)
 		return 0;
+	ret = qcow2_epoch_init(&chain->changes, chain->free_lane, changes_drained);
+	if (ret) {
+		chain->changes.wq = NULL;
+		return ret;
+	}
 	ret = qcow2_quarantine_init(&chain->quarantine, &top->rc, &chain->epoch, options->punch);
 	if (ret)
 		return ret;
@@ -220,6 +230,8 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 		qcow2_commit_exit(&chain->commit);
 	if (chain->epoch.wq)
 		qcow2_epoch_exit(&chain->epoch);
+	if (chain->changes.wq)
+		qcow2_epoch_exit(&chain->changes);
 	if (chain->quarantine.rc)
 		qcow2_quarantine_exit(&chain->quarantine);
 	qcow2_unzip_exit(&chain->unzip);

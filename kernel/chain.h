@@ -25,6 +25,11 @@ struct qcow2_chain {
 	struct qcow2_stats __percpu *stats; /* I */
 	struct qcow2_cache cache;
 	struct qcow2_epoch epoch;
+	/*
+	 * writable only: requests from where they begin to change the mapping to
+	 * where all is done, so that a check can wait for those that had begun.
+	 */
+	struct qcow2_epoch changes;
 	struct qcow2_cells cells;
 	struct qcow2_quarantine quarantine; /* writable only */
 	struct qcow2_commit commit;	/* its mode is the device's, read-only too */

@@ -28,6 +28,8 @@ void qcow2_io_queue(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
 
+	if (qcow2_io_is_change(req->bio))
+		qcow2_request_begin_change(req);
 	queue_work(qcow2_io_is_change(req->bio) ? chain->write_lane : chain->read_lane, &req->work);
 }
 
@@ -49,6 +51,7 @@ static void waiter_done(struct qcow2_waiter *waiter, int ret)
 
 void qcow2_io_wait_for_commit(struct qcow2_request *req)
 {
+	qcow2_request_end_change(req);
 	req->waiter.done = waiter_done;
 	qcow2_commit_wait(&req->chain->commit, &req->waiter);
 }
@@ -264,6 +267,7 @@ static void req_init(struct qcow2_io *io, struct bio *bio, struct qcow2_request 
 	req->left = bio->bi_iter.bi_size;
 	req->piece = 0;
 	req->in_epoch = false;
+	req->in_change = false;
 	req->deferred = false;
 	req->holds_cell = false;
 	req->needs_commit = false;
@@ -313,6 +317,7 @@ int qcow2_io_end(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 		 blk_status_t *error)
 {
 	qcow2_request_leave(req);
+	qcow2_request_end_change(req);
 	if (!*error && qcow2_chain_is_stale(io->chain))
 		*error = BLK_STS_IOERR;
 	if (*error && *error != BLK_STS_DM_REQUEUE) {

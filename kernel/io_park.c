@@ -36,6 +36,7 @@ void qcow2_io_park(struct qcow2_request *req)
 
 	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_NOSPACE, req->goff);
 	set_full(io, true);
+	qcow2_request_end_change(req);
 	spin_lock_irq(&io->lock);
 	if (io->no_parking) {
 		if (io->noflush)

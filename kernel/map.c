@@ -316,11 +316,46 @@ struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff)
 	return slice;
 }
 
-static u64 change_word(struct qcow2_slice *slice, u32 index, u64 raw)
+void qcow2_map_watch(struct qcow2_map *map, struct qcow2_watch *watch)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&map->meta->lock, flags);
+	map->watch = watch;
+	spin_unlock_irqrestore(&map->meta->lock, flags);
+}
+
+/* Mark the clusters that @raw of an L1 or L2 table refers to. */
+static void mark_entry(const struct qcow2_map *map, const struct qcow2_slice *slice, u64 raw)
+{
+	struct qcow2_l2_entry entry;
+	u64 hclu, last;
+
+	lockdep_assert_held(&map->meta->lock);
+	if (slice->kind == QCOW2_SLICE_L1) {
+		qcow2_watch_mark(map->watch,
+				 qcow2_to_clu(map->geo, raw & QCOW2_L1_HOFF_MASK), 1);
+		return;
+	}
+	if (qcow2_l2_decode(map->geo, raw, 0, &entry))
+		return;
+	hclu = qcow2_to_clu(map->geo, entry.hoff);
+	last = hclu;
+	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
+		last = qcow2_compressed_last_clu(map->geo, entry.hoff, entry.compressed_length);
+	if (entry.hoff)
+		qcow2_watch_mark(map->watch, hclu, last - hclu + 1);
+}
+
+static u64 change_word(const struct qcow2_map *map, struct qcow2_slice *slice, u32 index, u64 raw)
 {
 	unsigned long flags = qcow2_meta_change(slice);
 	u64 number = slice->number;
 
+	if (unlikely(map->watch)) {
+		mark_entry(map, slice, qcow2_slice_word(slice, index));
+		mark_entry(map, slice, raw);
+	}
 	WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
 	spin_unlock_irqrestore(&slice->meta->lock, flags);
 	return number;
@@ -331,7 +366,7 @@ u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, 
 	u32 index;
 
 	l2_slice_hoff(map, 0, goff, &index);
-	return change_word(slice, index, raw);
+	return change_word(map, slice, index, raw);
 }
 
 u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
@@ -342,7 +377,7 @@ u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
 	slice = l1_slice(map, goff, &index);
 	if (WARN_ON_ONCE(!slice))
 		return 0;
-	return change_word(slice, index, qcow2_l1_encode(hoff, true));
+	return change_word(map, slice, index, qcow2_l1_encode(hoff, true));
 }
 
 int qcow2_map_copy_table(struct qcow2_map *map, u64 from, u64 to)

@@ -15,6 +15,7 @@
 #include "geometry.h"
 #include "meta.h"
 #include "metaset.h"
+#include "watch.h"
 
 enum qcow2_extent_kind {
 	QCOW2_EXTENT_MISS,		/* the slice is not in memory: qcow2_map_load() */
@@ -54,6 +55,7 @@ struct qcow2_map {
 	u64 end;			/* bytes of the image, whole clusters; grows */
 	struct mutex table_lock;	/* creation and copying of L2 tables, and buffer */
 	void *buffer;			/* table_lock: one slice */
+	struct qcow2_watch *watch;	/* meta->lock: told of each change of an entry, or NULL */
 };
 
 /* Read the L1 table of @l1_size entries at @l1_hoff. ioctl context. */
@@ -87,6 +89,8 @@ enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map,
  * reference each when they are given up.
  */
 bool qcow2_map_compressed_allowed(const struct qcow2_map *map, u64 hoff, u32 len);
+/* From the return on every change of an entry marks the clusters of the old and the new one. */
+void qcow2_map_watch(struct qcow2_map *map, struct qcow2_watch *watch);
 
 /* Set the L2 entry of @goff; gives the number of the commit that will hold it. Sleeps. */
 u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw);

@@ -27,6 +27,18 @@ static int message_retry(struct qcow2_target *t, char **argv)
 	return 0;
 }
 
+/* check, check_stop: go through the metadata while the device is in use. */
+static int message_check(struct qcow2_target *t, char **argv)
+{
+	return qcow2_check_start(&t->check);
+}
+
+static int message_check_stop(struct qcow2_target *t, char **argv)
+{
+	qcow2_check_stop(&t->check);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	unsigned int argc;
@@ -34,6 +46,8 @@ static const struct {
 } messages[] = {
 	{ "handover", 2, message_handover },
 	{ "retry", 1, message_retry },
+	{ "check", 1, message_check },
+	{ "check_stop", 1, message_check_stop },
 };
 
 int qcow2_target_message(struct dm_target *ti, unsigned int argc, char **argv, char *result,

@@ -31,6 +31,8 @@ int qcow2_quarantine_init(struct qcow2_quarantine *q, struct qcow2_refcount *rc,
 	INIT_LIST_HEAD(&q->pending);
 	INIT_LIST_HEAD(&q->armed);
 	INIT_LIST_HEAD(&q->draining);
+	INIT_LIST_HEAD(&q->releasing);
+	mutex_init(&q->release_lock);
 	q->clusters = 0;
 	q->durable = 0;
 	atomic64_set(&q->uncounted, 0);
@@ -136,12 +138,24 @@ static void punch_last_references(struct qcow2_quarantine *q, u64 hclu, u64 coun
 	}
 }
 
-static void release(struct qcow2_quarantine *q, struct list_head *list)
+static struct qcow2_freed *first_to_release(struct qcow2_quarantine *q)
 {
-	struct qcow2_freed *freed, *next;
+	struct qcow2_freed *freed;
+
+	spin_lock(&q->lock);
+	freed = list_first_entry_or_null(&q->releasing, struct qcow2_freed, list);
+	spin_unlock(&q->lock);
+	return freed;
+}
+
+/* An entry stays on the list until its counts are lowered: it is in quarantine until then. */
+static void release(struct qcow2_quarantine *q)
+{
+	struct qcow2_freed *freed;
 	u64 i;
 
-	list_for_each_entry_safe(freed, next, list, list) {
+	mutex_lock(&q->release_lock);
+	while ((freed = first_to_release(q))) {
 		if (q->punch)
 			punch_last_references(q, freed->hclu, freed->count);
 		for (i = 0; i < freed->count; i++) {
@@ -150,35 +164,46 @@ static void release(struct qcow2_quarantine *q, struct list_head *list)
 		}
 		spin_lock(&q->lock);
 		q->clusters -= freed->count;
-		spin_unlock(&q->lock);
 		list_del(&freed->list);
+		spin_unlock(&q->lock);
 		mempool_free(freed, &q->pool);
 		cond_resched();
 	}
+	mutex_unlock(&q->release_lock);
 }
 
 void qcow2_quarantine_drained(struct qcow2_quarantine *q)
 {
-	LIST_HEAD(list);
-
 	spin_lock(&q->lock);
-	list_splice_init(&q->draining, &list);
+	list_splice_tail_init(&q->draining, &q->releasing);
 	spin_unlock(&q->lock);
-	release(q, &list);
+	release(q);
 	kick(q);
 }
 
 void qcow2_quarantine_flush(struct qcow2_quarantine *q)
 {
-	LIST_HEAD(list);
-
 	qcow2_epoch_drain(q->epoch);
 	spin_lock(&q->lock);
 	__arm(q);
-	list_splice_init(&q->draining, &list);
-	list_splice_tail_init(&q->armed, &list);
+	list_splice_tail_init(&q->draining, &q->releasing);
+	list_splice_tail_init(&q->armed, &q->releasing);
 	spin_unlock(&q->lock);
-	release(q, &list);
+	release(q);
+}
+
+void qcow2_quarantine_watch(struct qcow2_quarantine *q, struct qcow2_watch *watch)
+{
+	struct list_head *lists[] = { &q->pending, &q->armed, &q->draining, &q->releasing };
+	struct qcow2_freed *freed;
+	int i;
+
+	spin_lock(&q->lock);
+	for (i = 0; i < ARRAY_SIZE(lists); i++) {
+		list_for_each_entry(freed, lists[i], list)
+			qcow2_watch_mark(watch, freed->hclu, freed->count);
+	}
+	spin_unlock(&q->lock);
 }
 
 void qcow2_quarantine_forget(struct qcow2_quarantine *q)
@@ -190,6 +215,7 @@ void qcow2_quarantine_forget(struct qcow2_quarantine *q)
 	list_splice_init(&q->pending, &list);
 	list_splice_tail_init(&q->armed, &list);
 	list_splice_tail_init(&q->draining, &list);
+	list_splice_tail_init(&q->releasing, &list);
 	q->clusters = 0;
 	spin_unlock(&q->lock);
 	list_for_each_entry_safe(freed, next, &list, list)

@@ -18,6 +18,7 @@
 #include "dm-qcow2.h"
 #include "epoch.h"
 #include "refcount.h"
+#include "watch.h"
 
 /* A run of host clusters, each with one reference less. */
 struct qcow2_freed {
@@ -36,6 +37,8 @@ struct qcow2_quarantine {
 	struct list_head pending;	/* lock: waiting for a commit */
 	struct list_head armed;		/* lock: durable, waiting for a flip */
 	struct list_head draining;	/* lock: waiting for the running flip to end */
+	struct list_head releasing;	/* lock: on their way to the allocator */
+	struct mutex release_lock;	/* one after the other takes from releasing */
 	u64 clusters;			/* lock: in all lists */
 	u64 durable;			/* lock */
 	atomic64_t uncounted;		/* clusters whose count was 0 already: corruption */
@@ -59,6 +62,8 @@ void qcow2_quarantine_commit(struct qcow2_quarantine *q, u64 durable);
 void qcow2_quarantine_drained(struct qcow2_quarantine *q);
 /* Release everything durable now; all requests have left. Sleeps. */
 void qcow2_quarantine_flush(struct qcow2_quarantine *q);
+/* Mark all that is in quarantine. Sleeps not. */
+void qcow2_quarantine_watch(struct qcow2_quarantine *q, struct qcow2_watch *watch);
 /* Forget everything: the image is given up; clusters leak. */
 void qcow2_quarantine_forget(struct qcow2_quarantine *q);
 

@@ -86,6 +86,7 @@ static int __drop(struct qcow2_refcount *rc, u64 hclu)
 		return slice ? PTR_ERR(slice) : -EUCLEAN;
 	count = get_count(rc, slice, index);
 	if (count) {
+		qcow2_watch_mark(rc->watch, hclu, 1);
 		set_count(rc, slice, index, count - 1);
 		if (count == 1) {
 			__account(rc, hclu, -1);
@@ -156,8 +157,10 @@ static void __take(struct qcow2_refcount *rc, struct qcow2_slice *slice)
 		qcow2_refcount_set(slice->data, index, rc->geo->refcount_order, 1);
 	}
 	spin_unlock_irqrestore(&rc->meta->lock, flags);
-	for (i = 0; i < rc->nr_ready; i++)
+	for (i = 0; i < rc->nr_ready; i++) {
+		qcow2_watch_mark(rc->watch, rc->ready[i], 1);
 		__account(rc, rc->ready[i], 1);
+	}
 	rc->cursor = rc->ready[rc->nr_ready - 1] + 1;
 	rc->ready_fresh = rc->fresh;
 	rc->fresh = max(rc->fresh, rc->cursor);
@@ -288,5 +291,55 @@ int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 *end)
 	}
 	*end = qcow2_to_off(rc->geo, highest + 1);
 	mutex_unlock(&rc->lock);
+	return ret;
+}
+
+void qcow2_refcount_watch(struct qcow2_refcount *rc, struct qcow2_watch *watch)
+{
+	struct qcow2_table_move move;
+	unsigned long flags;
+	u32 i;
+
+	mutex_lock(&rc->lock);
+	rc->watch = watch;
+	for (i = rc->next_ready; i < rc->nr_ready; i++)
+		qcow2_watch_mark(watch, rc->ready[i], 1);
+	spin_lock_irqsave(&rc->meta->lock, flags);
+	move = rc->move;
+	spin_unlock_irqrestore(&rc->meta->lock, flags);
+	if (move.number)
+		qcow2_watch_mark(watch, move.old_hclu, move.old_clusters);
+	mutex_unlock(&rc->lock);
+}
+
+int qcow2_refcount_block(struct qcow2_refcount *rc, u64 index, u64 *hoff)
+{
+	int ret;
+
+	mutex_lock(&rc->lock);
+	ret = qcow2_reftable_block(rc, index, hoff);
+	mutex_unlock(&rc->lock);
+	return ret;
+}
+
+int qcow2_refcount_visit(struct qcow2_refcount *rc, u64 *hclu,
+			 void (*fn)(void *arg, u64 hclu, u64 count), void *arg)
+{
+	u64 next = (*hclu | (slice_counts(rc) - 1)) + 1;
+	struct qcow2_slice *slice;
+	u32 index = 0;
+	int ret = 0;
+
+	mutex_lock(&rc->lock);
+	slice = count_slice(rc, *hclu, &index);
+	if (IS_ERR(slice)) {
+		ret = PTR_ERR(slice);
+		*hclu = next;
+	}
+	for (; *hclu < next; (*hclu)++, index++)
+		fn(arg, *hclu, slice ? get_count(rc, slice, index) : 0);
+	mutex_unlock(&rc->lock);
+	if (!IS_ERR_OR_NULL(slice))
+		qcow2_meta_put(slice);
 	return ret;
 }

@@ -27,6 +27,7 @@
 #include "geometry.h"
 #include "meta.h"
 #include "metaset.h"
+#include "watch.h"
 
 #define QCOW2_BATCH_CLUSTERS	64
 #define QCOW2_BATCH_BYTES	(16U << 20)
@@ -61,6 +62,7 @@ struct qcow2_refcount {
 	u64 allocated;		/* clusters in use, as far as counted */
 	u64 highest;		/* highest cluster in use, as far as known */
 	struct qcow2_table_move move; /* meta->lock */
+	struct qcow2_watch *watch; /* told of each change of a count, or NULL */
 	void (*refilled)(struct qcow2_refcount *rc); /* constant: under lock, must not sleep */
 };
 
@@ -86,6 +88,21 @@ void qcow2_refcount_return_batch(struct qcow2_refcount *rc);
 int qcow2_refcount_count(struct qcow2_refcount *rc, u64 hclu, u64 *count);
 /* One reference less. */
 int qcow2_refcount_drop(struct qcow2_refcount *rc, u64 hclu);
+
+/*
+ * From the return on every change of a count marks its cluster. Marked already
+ * are those that are counted and that nobody refers to yet or any more: the
+ * batch, and a table that was moved.
+ */
+void qcow2_refcount_watch(struct qcow2_refcount *rc, struct qcow2_watch *watch);
+/* Where refcount block @index lies; 0: there is none. -EUCLEAN: a broken entry. */
+int qcow2_refcount_block(struct qcow2_refcount *rc, u64 index, u64 *hoff);
+/*
+ * Call @fn, which does not sleep, under rc->lock for the clusters from *@hclu
+ * to the end of a slice of counts; *@hclu is the next one then, on errors too.
+ */
+int qcow2_refcount_visit(struct qcow2_refcount *rc, u64 *hclu,
+			 void (*fn)(void *arg, u64 hclu, u64 count), void *arg);
 
 /* Count one more refcount block for the statistics; false when all are. */
 bool qcow2_refcount_census(struct qcow2_refcount *rc);

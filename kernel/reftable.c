@@ -167,6 +167,7 @@ int qcow2_reftable_add_block(struct qcow2_refcount *rc, u64 index)
 		ret = qcow2_metaset_add(rc->metaset, hclu);
 	if (ret)
 		return ret;
+	qcow2_watch_mark(rc->watch, hclu, 1);
 	rc->fresh = max(rc->fresh, hclu + 1);
 	if (index < rc->counted)
 		rc->allocated++;
@@ -282,6 +283,8 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 	u64 old_entries = qcow2_reftable_entries(rc);
 	unsigned long flags;
 
+	qcow2_watch_mark(rc->watch, g->first, g->blocks + g->clusters);
+	qcow2_watch_mark(rc->watch, qcow2_to_clu(rc->geo, rc->table_hoff), rc->table_clusters);
 	for (i = 0; i < old_nr; i++)
 		qcow2_meta_abandon(old[i]);
 	spin_lock_irqsave(&rc->meta->lock, flags);

@@ -50,7 +50,9 @@ struct qcow2_request {
 	u32 left;			/* bytes */
 	u32 piece;			/* bytes of the piece under way */
 	u8 epoch;
+	u8 change;
 	bool in_epoch;
+	bool in_change;			/* inside chain->changes */
 	bool deferred;			/* counted by io */
 	bool holds_cell;
 	bool needs_commit;		/* FUA, and a piece's mapping is not durable */
@@ -79,6 +81,23 @@ static inline void qcow2_request_enter(struct qcow2_request *req)
 {
 	req->epoch = qcow2_epoch_enter(&req->chain->epoch);
 	req->in_epoch = true;
+}
+
+/* It may hold clusters that are counted and not mapped, or the other way round. */
+static inline void qcow2_request_begin_change(struct qcow2_request *req)
+{
+	if (!req->in_change) {
+		req->change = qcow2_epoch_enter(&req->chain->changes);
+		req->in_change = true;
+	}
+}
+
+static inline void qcow2_request_end_change(struct qcow2_request *req)
+{
+	if (req->in_change) {
+		req->in_change = false;
+		qcow2_epoch_leave(&req->chain->changes, req->change);
+	}
 }
 
 static inline void qcow2_request_release_cell(struct qcow2_request *req)

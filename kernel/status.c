@@ -44,6 +44,24 @@ static const char *clean_name(const struct qcow2_target *t)
 	return t->clean ? "yes" : "no";
 }
 
+static unsigned int print_check(const struct qcow2_check *check, char *result, unsigned int maxlen)
+{
+	unsigned int sz = 0;
+
+	/* The numbers were there before. */
+	switch (smp_load_acquire(&check->state)) {
+	case QCOW2_CHECK_RUNNING:
+		DMEMIT(" check=running:%u", READ_ONCE(check->percent));
+		break;
+	case QCOW2_CHECK_DONE:
+		DMEMIT(" check=done:%llu:%llu", READ_ONCE(check->errors), READ_ONCE(check->leaks));
+		break;
+	default:
+		DMEMIT(" check=none");
+	}
+	return sz;
+}
+
 static unsigned int print_info(struct qcow2_target *t, char *result, unsigned int maxlen)
 {
 	struct qcow2_chain *chain = &t->chain;
@@ -75,7 +93,8 @@ static unsigned int print_info(struct qcow2_target *t, char *result, unsigned in
 	else
 		DMEMIT(" last=%s@%llu", qcow2_fault_name(chain->commit.fault),
 		       chain->commit.fault_offset);
-	DMEMIT(" check=none view=");
+	sz += print_check(&t->check, result + sz, maxlen - sz);
+	DMEMIT(" view=");
 	if (qcow2_chain_is_stale(chain))
 		DMEMIT("stale");
 	else

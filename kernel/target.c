@@ -54,6 +54,11 @@ static void io_event(struct qcow2_io *io, enum qcow2_event event)
 	qcow2_target_event(container_of(io, struct qcow2_target, io));
 }
 
+static void check_done(struct qcow2_check *check)
+{
+	qcow2_target_event(container_of(check, struct qcow2_target, check));
+}
+
 static void chain_allocated(struct qcow2_chain *chain)
 {
 	struct qcow2_target *t = container_of(chain, struct qcow2_target, chain);
@@ -96,6 +101,7 @@ static void space_work(struct work_struct *work)
 
 static void target_free(struct qcow2_target *t)
 {
+	qcow2_check_close(&t->check);
 	qcow2_io_exit(&t->io);
 	cancel_work_sync(&t->space);
 	qcow2_cow_exit(&t->chain);
@@ -114,6 +120,7 @@ static struct qcow2_target *target_alloc(struct dm_target *ti)
 	INIT_WORK(&t->event, event_work);
 	INIT_WORK(&t->space, space_work);
 	qcow2_io_init(&t->io);
+	qcow2_check_init(&t->check, &t->chain, check_done);
 	t->io.chain = &t->chain;
 	t->io.event = io_event;
 	return t;
@@ -269,6 +276,7 @@ static void target_postsuspend(struct dm_target *ti)
 	struct qcow2_target *t = ti->private;
 	unsigned int noio = memalloc_noio_save();
 
+	qcow2_check_close(&t->check);
 	qcow2_io_drain(&t->io);
 	cancel_work_sync(&t->space);
 	t->clean = qcow2_chain_deactivate(&t->chain);
@@ -297,7 +305,9 @@ static void target_resume(struct dm_target *ti)
 	WRITE_ONCE(t->low, false);
 	if (t->options.low_water && t->chain.writable)
 		schedule_work(&t->space);
-	if (qcow2_commit_mode(&t->chain.commit) > QCOW2_MODE_RO || qcow2_chain_is_stale(&t->chain))
+	qcow2_check_open(&t->check);
+	if (qcow2_commit_mode(&t->chain.commit) > QCOW2_MODE_RO ||
+	    qcow2_chain_is_stale(&t->chain) || READ_ONCE(t->check.state) == QCOW2_CHECK_DONE)
 		qcow2_target_event(t);
 	memalloc_noio_restore(noio);
 }

@@ -10,6 +10,7 @@
 #define QCOW2_TARGET_H
 
 #include "chain.h"
+#include "check.h"
 #include "io.h"
 
 #define QCOW2_DEFAULT_FULL_TIMEOUT	60
@@ -34,6 +35,7 @@ struct qcow2_target {
 	struct qcow2_options options;
 	struct qcow2_chain chain;
 	struct qcow2_io io;
+	struct qcow2_check check;
 	struct work_struct event;	/* tells user space, in process context */
 	struct work_struct space;	/* looks how much space is left */
 	bool low;			/* as status shows it */

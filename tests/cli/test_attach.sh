@@ -50,6 +50,13 @@ cp base.qcow2 "odd,format=raw"
 fails 2 "split at the last ,format=" "under a raw layer" attach over.qcow2 qcow2-test --backing "odd,format=raw,format=raw" --backing base.raw,format=raw
 fails 4 "a data file that nobody names" "no external data file" attach base.qcow2 qcow2-test --data-file base.raw
 
+# --snapshot.
+cp base.qcow2 snap.qcow2
+"$Q" snapshot create ./snap.qcow2 one
+fails 3 "no such snapshot" "^qcow2ctl: snap.qcow2: .*there is no snapshot 'two'" attach --snapshot two snap.qcow2 qcow2-test
+fails 3 "a snapshot has a whole name" "there is no snapshot 'on'" attach --snapshot on snap.qcow2 qcow2-test
+fails 3 "an image without snapshots" "there is no snapshot '1'" attach --snapshot 1 base.qcow2 qcow2-test
+
 # --chain=follow.
 mkdir -p in/deep out
 cp base.qcow2 in/
@@ -93,6 +100,7 @@ echo "read 0 512" >&"${HOLD[1]}"
 read -r -u "${HOLD[0]}" _
 holder=$HOLD_PID
 fails 6 "locked for writing" "locked by another process \(byte 201\): qemu-io \(pid $holder\)" attach locked.qcow2 qcow2-test
+fails 3 "locked, and no snapshot" "there is no snapshot" attach --snapshot one locked.qcow2 qcow2-test
 fails 6 "locked for writing, wanted read-only" "byte [0-9]+\): qemu-io" attach -r locked.qcow2 qcow2-test
 succeeds "info ignores locks" "virtual size" info ./locked.qcow2
 eval "exec ${HOLD[1]}>&-"

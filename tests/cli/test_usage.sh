@@ -58,7 +58,7 @@ for command in attach detach list status info create clone snapshot resize commi
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.
-holds "help does not offer --snapshot" bash -c "! '$Q' help attach | grep -qw -- --snapshot"
+holds "help does not offer snapshots of clones" bash -c "! '$Q' help clone | grep -qw -- --snapshot"
 
 # Values of options.
 fails 2 "option without its value" "needs a value" attach x.qcow2 name --backing

@@ -42,9 +42,11 @@ const struct cli_option cmd_attach_options[] = {
 	{ }
 };
 
-/* Attach alone can do that: the base of a clone is not written. */
+/* Attach alone can do that: a clone is new, and its base is not written. */
 static const struct cli_option options[] = {
 	{ "attach", 0, CLI_TABLE, 0, .table = cmd_attach_options },
+	{ "snapshot", 0, CLI_STRING, AT(snapshot), "ID",
+	  .help = "instead of the disk this snapshot of it, read-only" },
 	{ "repair", 0, CLI_FLAG, AT(repair),
 	  .help = "first repair the image if it is dirty or marked corrupt" },
 	{ }
@@ -83,7 +85,8 @@ int cmd_attach_request(const struct attach_args *args, const char *image, const 
 	request->chain.policy = policy(args);
 	request->chain.allow_under = args->allow_under;
 	request->name = name;
-	request->readonly = args->readonly;
+	request->snapshot = args->snapshot;
+	request->readonly = args->readonly || args->snapshot;
 	request->drop_bitmaps = args->drop_bitmaps;
 	request->partscan = args->partscan;
 	request->cache = args->cache;
@@ -141,7 +144,9 @@ const struct cli_command cmd_attach = {
 	.text = "The device is /dev/mapper/NAME, ready for use when the command returns. The image is\n"
 		"always read as qcow2. Files that it names are not opened: each layer below is given\n"
 		"by --backing, or looked up by --chain=follow beneath the folders of --allow-under,\n"
-		"or left out by --chain=none (what is missing reads as zeros).\n",
+		"or left out by --chain=none (what is missing reads as zeros). With --snapshot the\n"
+		"device shows an internal snapshot, by its id or else its tag, also while the image is\n"
+		"attached and written; as long as it is attached no snapshot can be deleted or applied.\n",
 	.options = options,
 	.min_operands = 2,
 	.max_operands = 2,

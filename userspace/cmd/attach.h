@@ -12,7 +12,7 @@
 struct attach_args {
 	bool readonly, drop_bitmaps, partscan, json, repair;
 	char **backing, **allow_under;
-	const char *chain, *data_file, *when_full, *discard;
+	const char *chain, *data_file, *snapshot, *when_full, *discard;
 	u64 cache, low_water, full_timeout, commit_ms;
 };
 

@@ -29,6 +29,7 @@
 #include "module.h"
 #include "partition.h"
 #include "run.h"
+#include "snapshot_table.h"
 #include "text.h"
 
 #define REMOVE_TRIES	50
@@ -74,8 +75,6 @@ static int check_top(const struct attach_request *request, const struct image *t
 {
 	const struct qcow2_header *h = &top->header;
 
-	if (!(h->size >> QCOW2_SECTOR_BITS))
-		return err_fail(ERR_FAILED, top->path, "image has size 0");
 	if (request->readonly)
 		return 0;
 	if (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT)
@@ -89,6 +88,32 @@ static int check_top(const struct attach_request *request, const struct image *t
 		return ERR_POLICY;
 	}
 	return 0;
+}
+
+/* How large is the disk that is going to be shown? */
+static int find_size(const struct attach_request *request, const struct image *top, u64 *size)
+{
+	const char *what = request->snapshot ? "snapshot" : "image";
+	struct snapshot_table table = { 0 };
+	int ret = 0;
+	u32 index;
+
+	*size = top->header.size;
+	if (request->snapshot && top->geo.data_file)
+		return err_fail(ERR_UNSUPPORTED, top->path,
+				"snapshots of an image with a data file cannot be attached");
+	if (request->snapshot) {
+		ret = snapshot_table_read(top, &table);
+		if (!ret && !snapshot_table_find(&table, request->snapshot, &index))
+			ret = err_fail(ERR_NOT_FOUND, top->path, "there is no snapshot '%s'",
+				       request->snapshot);
+		if (!ret && table.entries[index].disk_size != QCOW2_SNAPSHOT_NONE)
+			*size = table.entries[index].disk_size;
+	}
+	snapshot_table_release(&table);
+	if (!ret && !(*size >> QCOW2_SECTOR_BITS))
+		ret = err_fail(ERR_FAILED, top->path, "%s has size 0", what);
+	return ret;
 }
 
 static int check_features(const struct chain *chain)
@@ -114,7 +139,25 @@ static bool collides(const struct device *device, int layer, enum lock_role role
 {
 	bool they_write = !layer && !device->dm.readonly;
 
-	return they_write || role == LOCK_WRITER;
+	return (they_write || role == LOCK_WRITER) && (layer || !device_view(device));
+}
+
+/*
+ * A view goes together with everybody else in the kernel, whose bytes tell us nothing about
+ * others then: the kernel has to judge.
+ */
+static bool is_beside_view(const struct image *image, bool is_view, const struct device *devices,
+			   size_t count)
+{
+	size_t i;
+	int layer;
+
+	for (i = 0; i < count; i++) {
+		layer = device_layer_of(&devices[i], image);
+		if (layer >= 0 && (is_view || (!layer && device_view(&devices[i]))))
+			return true;
+	}
+	return false;
 }
 
 static int check_devices(const struct image *image, enum lock_role role,
@@ -150,6 +193,19 @@ static int check_locks(const struct image *image, enum lock_role role)
 	return byte > 0 ? refuse_locked(image, byte) : 0;
 }
 
+static int check_layer(const struct attach_request *request, const struct chain *chain,
+		       size_t layer, const struct device *devices, size_t count)
+{
+	const struct image *image = &chain->layers[layer];
+	enum lock_role role = layer || request->readonly ? LOCK_READER : LOCK_WRITER;
+	bool is_view = !layer && request->snapshot;
+	int ret = is_view ? 0 : check_devices(image, role, devices, count);
+
+	if (!ret && !is_beside_view(image, is_view, devices, count))
+		ret = check_locks(image, role);
+	return ret;
+}
+
 /* Nobody has what we need, neither a device of ours nor another process. */
 static int check_users(const struct attach_request *request, const struct chain *chain)
 {
@@ -160,12 +216,10 @@ static int check_users(const struct attach_request *request, const struct chain 
 
 	device_list(&devices, &count);
 	for (i = 0; !ret && i < chain->nr_layers; i++)
-		ret = check_devices(&chain->layers[i], i ? LOCK_READER : role, devices, count);
+		ret = check_layer(request, chain, i, devices, count);
 	if (!ret && chain->data_file.fd >= 0)
 		ret = check_devices(&chain->data_file, role, devices, count);
 	device_release_list(devices, count);
-	for (i = 0; !ret && i < chain->nr_layers; i++)
-		ret = check_locks(&chain->layers[i], i ? LOCK_READER : role);
 	if (!ret && chain->data_file.fd >= 0)
 		ret = check_locks(&chain->data_file, role);
 	return ret;
@@ -209,6 +263,7 @@ static char *build_table(const struct attach_request *request, const struct chai
 
 		table_add_layer(&table, chain->layers[i].raw, path);
 	}
+	add_word(&table, "snapshot", request->snapshot);
 	if (chain->data_file.fd >= 0) {
 		MEM_FREE char *path = mem_printf("/proc/self/fd/%d", chain->data_file.fd);
 
@@ -307,7 +362,7 @@ static int create(const struct attach_request *request, const struct image *top,
 	return ret ? take_back(request->name, device_fail(ret, request->name)) : 0;
 }
 
-static int load(const struct attach_request *request, const struct chain *chain,
+static int load(const struct attach_request *request, const struct chain *chain, u64 size,
 		const struct dm_device *dm)
 {
 	const struct image *top = &chain->layers[0];
@@ -315,7 +370,7 @@ static int load(const struct attach_request *request, const struct chain *chain,
 	int log = kmsg_open();
 	int ret;
 
-	ret = dm_load(request->name, DEVICE_TARGET, top->header.size >> QCOW2_SECTOR_BITS, table,
+	ret = dm_load(request->name, DEVICE_TARGET, size >> QCOW2_SECTOR_BITS, table,
 		      request->readonly);
 	if (!ret)
 		ret = dm_resume(request->name);
@@ -327,7 +382,7 @@ static int load(const struct attach_request *request, const struct chain *chain,
 	return 0;
 }
 
-static int make(const struct attach_request *request, const struct chain *chain,
+static int make(const struct attach_request *request, const struct chain *chain, u64 size,
 		struct device *device)
 {
 	struct dm_device dm;
@@ -336,7 +391,7 @@ static int make(const struct attach_request *request, const struct chain *chain,
 	ret = create(request, &chain->layers[0], &dm);
 	if (ret)
 		return ret;
-	ret = load(request, chain, &dm);
+	ret = load(request, chain, size, &dm);
 	dm_release(&dm);
 	if (ret)
 		return take_back(request->name, ret);
@@ -354,7 +409,7 @@ static int make(const struct attach_request *request, const struct chain *chain,
 }
 
 /* One qcow2ctl at a time, and no signal in between. */
-static int make_alone(const struct attach_request *request, const struct chain *chain,
+static int make_alone(const struct attach_request *request, const struct chain *chain, u64 size,
 		      struct device *device)
 {
 	sigset_t signals, old;
@@ -368,7 +423,7 @@ static int make_alone(const struct attach_request *request, const struct chain *
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, &old);
-	ret = make(request, chain, device);
+	ret = make(request, chain, size, device);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	run_unlock(request->name, lock);
 	return ret;
@@ -377,6 +432,7 @@ static int make_alone(const struct attach_request *request, const struct chain *
 int attach_image(const struct attach_request *request, struct device *device)
 {
 	struct chain chain;
+	u64 size = 0;
 	int ret;
 
 	memset(device, 0, sizeof(*device));
@@ -389,11 +445,13 @@ int attach_image(const struct attach_request *request, struct device *device)
 	if (!ret)
 		ret = check_top(request, &chain.layers[0]);
 	if (!ret)
+		ret = find_size(request, &chain.layers[0], &size);
+	if (!ret)
 		ret = check_users(request, &chain);
 	if (!ret)
 		ret = need_target(request->chain.image);
 	if (!ret)
-		ret = make_alone(request, &chain, device);
+		ret = make_alone(request, &chain, size, device);
 	chain_close(&chain);
 	return ret;
 }

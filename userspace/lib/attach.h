@@ -13,6 +13,7 @@
 struct attach_request {
 	struct chain_request chain;
 	const char *name;
+	const char *snapshot;		/* a view of this one, readonly too; or NULL */
 	bool readonly;
 	bool drop_bitmaps;
 	bool partscan;

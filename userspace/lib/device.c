@@ -264,6 +264,14 @@ int device_fail(int ret, const char *name)
 	}
 }
 
+const char *device_view(const struct device *device)
+{
+	const struct table *table = &device->table;
+
+	/* It comes first. */
+	return table->nr_words > 1 && !strcmp(table->words[0], "snapshot") ? table->words[1] : NULL;
+}
+
 int device_layer_of(const struct device *device, const struct image *image)
 {
 	struct stat st;

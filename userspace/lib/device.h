@@ -50,6 +50,8 @@ void device_release_list(struct device *devices, size_t count);
 /* Print why device_get() failed and return the exit code. */
 int device_fail(int ret, const char *name);
 
+/* The snapshot that the device is a view of, as the table has it, or NULL. */
+const char *device_view(const struct device *device);
 /* Is the image one of the device's layers? 0 for the top, -1 for no. */
 int device_layer_of(const struct device *device, const struct image *image);
 

@@ -21,6 +21,24 @@
  * Begin
  */
 
+/* False, and nothing is printed: no view is ours. */
+static bool refuse_view(const struct image *image)
+{
+	struct device *devices;
+	bool found = false;
+	size_t count, i;
+
+	device_list(&devices, &count);
+	for (i = 0; i < count && !found; i++) {
+		found = !device_layer_of(&devices[i], image) && device_view(&devices[i]);
+		if (found)
+			err_fail(ERR_BUSY, image->path, "snapshot %s is attached as %s (%s)",
+				 device_view(&devices[i]), devices[i].dm.name, devices[i].number);
+	}
+	device_release_list(devices, count);
+	return found;
+}
+
 int edit_refuse_locked(const struct image *image, int byte)
 {
 	if (byte < 0)
@@ -36,6 +54,8 @@ int edit_refuse_locked(const struct image *image, int byte)
 	if (edited > 0)
 		return err_fail(ERR_BUSY, image->path, "another edit of the image is under way%s%s",
 				shown ? ": " : "", shown ? shown : "");
+	if (byte == LOCK_GRAPH && refuse_view(image))
+		return ERR_BUSY;
 	if (byte == LOCK_GRAPH)
 		return err_fail(ERR_BUSY, image->path, "a view of a snapshot is attached%s%s",
 				shown ? ": " : "", shown ? shown : "");

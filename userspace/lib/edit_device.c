@@ -103,7 +103,13 @@ int edit_hold_reader(struct target *target, bool damaged)
 	if (ret)
 		return device_fail(ret, target->device);
 	readonly = device.dm.readonly;
+	if (device_view(&device))
+		ret = err_fail(ERR_UNSUPPORTED, target->device,
+			       "it shows snapshot %s alone: give the image, or its own device",
+			       device_view(&device));
 	device_release(&device);
+	if (ret)
+		return ret;
 	if (readonly) {
 		ret = lock_take(image->fd, LOCK_READER);
 		if (ret)

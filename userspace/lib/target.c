@@ -44,7 +44,7 @@ static int open_name(struct target *target, const char *name)
 	return ret;
 }
 
-/* The device that uses the image; one that has it on top goes first. */
+/* The device that uses the image; one that has it on top goes first, and a view last. */
 static char *find_user(const struct image *image)
 {
 	struct device *devices;
@@ -55,6 +55,8 @@ static char *find_user(const struct image *image)
 	device_list(&devices, &count);
 	for (i = 0; i < count; i++) {
 		layer = device_layer_of(&devices[i], image);
+		if (!layer && device_view(&devices[i]))
+			layer = 1;
 		if (layer < 0 || (layer && name))
 			continue;
 		free(name);

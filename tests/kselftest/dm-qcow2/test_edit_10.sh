@@ -29,7 +29,7 @@ attach q a.qcow2
 want "SIGINT" steps int shrink
 if [ -n "${QCOW2_FULL:-}" ]; then
 	writer /dev/mapper/q
-	want "SIGINT" steps int create delete grow repair
+	want "SIGINT" steps int create delete grow repair external
 	stop_writer
 fi
 runs q

@@ -45,7 +45,7 @@ for size in 512 64k; do
 	is v2 view 2
 	is q view -
 	is v1 mode ro
-	exercise q model.raw 7 250 &
+	exercise q model.raw 7 500 &
 	rounds $!
 	# Suspends of one leave the others alone.
 	dmsetup suspend q
