@@ -46,6 +46,8 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 		return -errno;
 	fprintf(file, "%llu %s\n%s\n", (unsigned long long)line->sectors,
 		line->readonly ? "ro" : "rw", line->params);
+	if (line->state)
+		fprintf(file, "%s\n", line->state);
 	failed = ferror(file);
 	failed |= fclose(file);
 	/* It is complete or not there. */
@@ -67,13 +69,29 @@ int guard_read_intent(const char *name, struct guard_line *line)
 	if (fscanf(file, "%llu %2s\n", &sectors, mode) != 2 ||
 	    getline(&line->params, &size, file) < 0)
 		ret = -EINVAL;
+	size = 0;
+	if (!ret && getline(&line->state, &size, file) < 0) {
+		free(line->state);
+		line->state = NULL;
+	}
 	fclose(file);
-	if (ret)
+	if (ret) {
+		guard_release_line(line);
 		return ret;
+	}
 	line->params[strcspn(line->params, "\n")] = '\0';
+	if (line->state)
+		line->state[strcspn(line->state, "\n")] = '\0';
 	line->sectors = sectors;
 	line->readonly = !strcmp(mode, "ro");
 	return 0;
+}
+
+void guard_release_line(struct guard_line *line)
+{
+	free(line->params);
+	free(line->state);
+	memset(line, 0, sizeof(*line));
 }
 
 void guard_forget_intent(const char *name)
@@ -87,43 +105,18 @@ void guard_forget_intent(const char *name)
  * Rescue
  */
 
-/*
- * One attempt. -EBUSY: somebody still writes to the image; if that does not end, it may also be that
- * the table that is there now is at fault (@impatient).
- */
-static int rescue(const char *name, const struct guard_line *line, bool impatient)
-{
-	struct dm_device dm;
-	int ret = dm_query(name, &dm);
-
-	/* A table that was loaded and never got its turn. */
-	if (!ret && dm.inactive)
-		ret = dm_clear(name);
-	if (!ret && dm.suspended) {
-		ret = dm_resume_only(name);
-		if (ret && (ret != -EBUSY || impatient) && ret != -ENXIO && line->params) {
-			ret = dm_load(name, DEVICE_TARGET, line->sectors, line->params,
-				      line->readonly);
-			if (!ret)
-				ret = dm_resume_only(name);
-		}
-	}
-	dm_release(&dm);
-	return ret;
-}
-
 int guard_rescue(const char *name, const struct guard_line *line)
 {
 	struct timespec pause = { .tv_nsec = RESCUE_PAUSE_NS };
 	time_t start = time(NULL), end = start + RESCUE_SECONDS;
 	int ret;
 
-	while ((ret = rescue(name, line, time(NULL) > start + PATIENCE)) && ret != -ENXIO && time(NULL) < end) {
+	while ((ret = guard_settle(name, line, time(NULL) > start + PATIENCE)) && time(NULL) < end) {
 		nanosleep(&pause, NULL);
 		if (ret != -EBUSY && pause.tv_nsec < 500000000)
 			pause.tv_nsec *= 2;
 	}
-	return ret == -ENXIO ? 0 : ret;
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
