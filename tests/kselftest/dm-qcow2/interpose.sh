@@ -10,7 +10,14 @@
 made q q.real q.frozen
 WRITER=
 # A writer that is still there would keep the mount.
-trap 'rc=$?; [ -z "$WRITER" ] || kill $WRITER 2>/dev/null; (exit $rc); cleanup' EXIT
+end_writer() {
+	local rc=$?
+	set +e
+	[ -z "$WRITER" ] || kill "$WRITER" 2>/dev/null
+	(exit "$rc")
+	cleanup
+}
+trap end_writer EXIT
 
 # mounted SIZE: q over a new image a.qcow2, ext4 on it at /mnt/guest, and a writer.
 mounted() {
