@@ -35,10 +35,42 @@ static void hints(void *data, struct queue_limits *limits)
 	qcow2_limits_hints(data, limits);
 }
 
+/*
+ * A table without devices keeps the limits of the one before it, says dm core.
+ * That was a layer perhaps: what a target may ask for begins anew.
+ */
+static void hints_anew(void *data, struct queue_limits *limits)
+{
+	struct queue_limits fresh;
+
+	blk_set_stacking_limits(&fresh);
+	limits->logical_block_size = fresh.logical_block_size;
+	limits->physical_block_size = fresh.physical_block_size;
+	limits->alignment_offset = fresh.alignment_offset;
+	limits->io_min = fresh.io_min;
+	limits->chunk_sectors = fresh.chunk_sectors;
+	limits->max_segments = fresh.max_segments;
+	limits->max_segment_size = fresh.max_segment_size;
+	limits->seg_boundary_mask = fresh.seg_boundary_mask;
+	limits->virt_boundary_mask = fresh.virt_boundary_mask;
+	qcow2_limits_hints(data, limits);
+}
+
+static bool has_device(const struct qcow2_target *t)
+{
+	unsigned int i;
+
+	for (i = 0; i < t->chain.nr_layers; i++) {
+		if (t->chain.layers[i].backend.dev)
+			return true;
+	}
+	return false;
+}
+
 void qcow2_limits_apply(struct qcow2_target *t)
 {
 	struct request_queue *q = dm_disk(dm_table_get_md(t->ti->table))->queue;
 
 	if (qcow2_chain_top(&t->chain)->backend.file)
-		qcow2_queue_set_limits(q, t->ti, hints);
+		qcow2_queue_set_limits(q, t->ti, has_device(t) ? hints : hints_anew);
 }

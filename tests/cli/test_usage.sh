@@ -37,6 +37,7 @@ battery clone "x.qcow2 y.qcow2" "x.qcow2 y.qcow2 name"
 battery resize "./x.qcow2" "./x.qcow2 1M"
 battery commit "" "x.qcow2"
 battery rebase "--unsafe" "--unsafe --no-backing x.qcow2"
+battery interpose "name" "name linear"
 battery version none ""
 battery help none "help"
 
@@ -46,6 +47,14 @@ fails 2 "monitor: no such event" "not low-water, full" monitor --on boom=true
 fails 2 "monitor: no command" "not low-water, full" monitor --on full
 fails 2 "monitor: an event twice" "full is given twice" monitor --on full=true --on full=false
 
+for words in "--list name" "--list --remove" "--json name linear" "--remove name linear" "--remove" "name lasagne" \
+	"name linear --ms 1" "name era --to x" "name raw" "name era --block 5K" "name era --block 2K" \
+	"name snapshot --cow-size 512" "name flakey --up 0" "name delay --ms soon"; do
+	# shellcheck disable=SC2086
+	fails 2 "interpose $words" "" interpose $words
+done
+fails 2 "raw with an empty table" "names no target" interpose name raw --table " "
+
 fails 2 "no command" "no command given"
 hints "no command: where help is" "qcow2ctl help"
 fails 2 "unknown command" "'frobnicate' is not a command" frobnicate
@@ -54,7 +63,7 @@ fails 2 "option before the command" "unknown option '--json'" --json list
 fails 2 "help of an unknown command" "'frobnicate' is not a command" help frobnicate
 succeeds "--help" "^Commands:" --help
 succeeds "help" "^Commands:" help
-for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure monitor version help; do
+for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure interpose monitor version help; do
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.

@@ -56,11 +56,22 @@ static bool has_our_uuid(const struct dm_device *dm)
 	return !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX));
 }
 
+/* A device that was made by hand, with a layer of ours over its image. */
+static bool has_our_layer(const struct dm_device *dm)
+{
+	MEM_FREE char *name = mem_printf("%s.real", dm->name);
+	struct dm_device real;
+	bool ours = !dm_query(name, &real) && has_our_uuid(&real) && is_private(&real);
+
+	dm_release(&real);
+	return ours;
+}
+
 static bool is_ours(const struct dm_device *dm)
 {
 	if (has_our_uuid(dm))
 		return !is_private(dm);
-	return dm->target && !strcmp(dm->target, DEVICE_TARGET);
+	return (dm->target && !strcmp(dm->target, DEVICE_TARGET)) || has_our_layer(dm);
 }
 
 /* ------------------------------------------------------------------------

@@ -128,11 +128,11 @@ static int run(struct dm_task *task)
 	return error ? -error : no_answer();
 }
 
-static int set_cookie(struct dm_task *task)
+static int set_cookie(struct dm_task *task, uint16_t more)
 {
 	uint16_t flags = dm_udev_get_sync_support() ? DM_UDEV_DISABLE_LIBRARY_FALLBACK : 0;
 
-	return dm_task_set_cookie(task, &cookie, flags) ? 0 : -EIO;
+	return dm_task_set_cookie(task, &cookie, flags | more) ? 0 : -EIO;
 }
 
 /* ------------------------------------------------------------------------
@@ -200,25 +200,34 @@ static int ask(int type, const char *name, unsigned int major, unsigned int mino
 	return ret ? ret : run(*task);
 }
 
+/*
+ * A target that answers by a worker which its suspend has stopped: whoever asks waits for the resume,
+ * and cannot be killed.
+ */
+static bool answers(const struct dm_device *device)
+{
+	return !device->suspended || !device->target || strcmp(device->target, "era");
+}
+
 static int query(const char *name, unsigned int major, unsigned int minor, struct dm_device *device)
 {
 	struct dm_task *task = NULL;
 	int ret;
 
 	memset(device, 0, sizeof(*device));
-	ret = ask(DM_DEVICE_STATUS, name, major, minor, &task);
+	ret = ask(DM_DEVICE_TABLE, name, major, minor, &task);
 	if (!ret)
 		ret = read_info(task, device);
 	if (!ret)
-		read_first_target(task, device, &device->status);
+		read_first_target(task, device, &device->table);
 	if (task)
 		dm_task_destroy(task);
-	if (ret)
+	if (ret || !answers(device))
 		return ret;
 	task = NULL;
-	ret = ask(DM_DEVICE_TABLE, NULL, device->major, device->minor, &task);
+	ret = ask(DM_DEVICE_STATUS, NULL, device->major, device->minor, &task);
 	if (!ret)
-		read_first_target(task, device, &device->table);
+		read_first_target(task, device, &device->status);
 	if (task)
 		dm_task_destroy(task);
 	return ret;
@@ -338,7 +347,7 @@ int dm_resume(const char *name)
 	if (!ret && !dm_task_set_add_node(task, DM_ADD_NODE_ON_RESUME))
 		ret = -EINVAL;
 	if (!ret)
-		ret = set_cookie(task);
+		ret = set_cookie(task, 0);
 	return finish(task, ret);
 }
 
@@ -351,6 +360,35 @@ int dm_resume_only(const char *name)
 	if (!ret && !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE))
 		ret = -EINVAL;
 	return finish(task, ret);
+}
+
+int dm_resume_private(const char *name)
+{
+	uint16_t flags = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
+			 DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_RESUME, name, &ret);
+	if (!ret && !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE))
+		ret = -EINVAL;
+	if (!ret)
+		ret = set_cookie(task, flags);
+	return finish(task, ret);
+}
+
+void dm_prepare(void)
+{
+	set_up();
+	/* It reads random numbers for its name. */
+	if (!cookie && dm_udev_get_sync_support())
+		dm_udev_create_cookie(&cookie);
+}
+
+void dm_make_node(const char *name)
+{
+	if (!dm_udev_get_sync_support())
+		dm_mknodes(name);
 }
 
 int dm_swap(const char *name, bool freeze)
@@ -405,7 +443,7 @@ int dm_remove(const char *name, bool deferred)
 	if (!ret && deferred && !dm_task_deferred_remove(task))
 		ret = -EINVAL;
 	if (!ret)
-		ret = set_cookie(task);
+		ret = set_cookie(task, 0);
 	return finish(task, ret);
 }
 

@@ -34,7 +34,7 @@ struct dm_device {
 	bool deferred;		/* removed when the last user closes it */
 	char *target;		/* of the live table's first target, NULL without table */
 	char *table;		/* its parameters */
-	char *status;		/* its status line */
+	char *status;		/* its status line; NULL where a suspended target cannot say it */
 };
 
 /* @device is for dm_release() also after an error. */
@@ -53,6 +53,15 @@ int dm_load(const char *name, const char *target, u64 sectors, const char *param
 int dm_resume(const char *name);
 /* Resume a device that has its node already; no dm_settle() is needed. */
 int dm_resume_only(const char *name);
+/*
+ * Resume a device that is a part of another one: udev makes no more of it than a node, and blkid never
+ * looks at it. Without udev it gets no node. Opens and allocates nothing after dm_prepare().
+ */
+int dm_resume_private(const char *name);
+/* What dm_resume_private() needs. */
+void dm_prepare(void);
+/* The node of a device that has none yet, without udev. */
+void dm_make_node(const char *name);
 /* The same for a table that is loaded and a device that runs: suspended as dm_suspend() does it. */
 int dm_swap(const char *name, bool freeze);
 /*

@@ -34,6 +34,7 @@ enum edit_flags {
 	EDIT_HEADER = 4,	/* counts and mappings are not needed */
 	EDIT_ONLINE = 8,	/* the image of an attached device, too; it is suspended until edit_end() */
 	EDIT_CLOSED = 16,	/* nobody may have that device open */
+	EDIT_LAYERED = 32,	/* a layer may stand over the image */
 };
 
 struct edit {

@@ -61,6 +61,7 @@ int edit_hold_device(struct edit *edit)
 		.writes = true,
 		.freeze = !edit->options->nolockfs,
 		.exclusive = edit->flags & EDIT_CLOSED,
+		.layered = edit->flags & EDIT_LAYERED,
 		.seconds = EDIT_SECONDS(edit->options),
 		.memory = estimate(edit->image),
 	};
@@ -94,7 +95,7 @@ void edit_fit_device(struct edit *edit)
 
 int edit_hold_reader(struct target *target, bool damaged)
 {
-	struct guard_request request = { .seconds = GUARD_SECONDS };
+	struct guard_request request = { .seconds = GUARD_SECONDS, .layered = true };
 	struct image *image = &target->image;
 	struct device device;
 	bool readonly;

@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +32,9 @@
 static struct {
 	unsigned int depth;
 	struct device device;
-	struct guard_line line;		/* its parameters are @device's */
+	struct guard_line line;
+	char *real;			/* name of the part that has the image, NULL: @device itself */
+	unsigned int seconds;
 	int lock, node, socket;		/* -1: not there */
 	pid_t guardian;
 	bool intent, locked, suspended;
@@ -58,13 +62,19 @@ static const char *name_of(void)
  * May it be?
  */
 
-static int check_state(const struct device *device, bool writes)
+static int check_state(const struct device *device, const struct guard_request *request)
 {
+	bool writes = request->writes;
 	const struct status *status = &device->status;
 	const char *name = device->dm.name;
 
-	if (device->layer)
-		return err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
+	if (device->layer && !request->layered) {
+		err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
+		err_hint("qcow2ctl interpose %s --remove", name);
+		return ERR_BUSY;
+	}
+	if (device->layer && status->space && !strcmp(status->space, "full"))
+		return err_fail(ERR_BUSY, name, "writes wait for space under layer %s", device->layer);
 	if (!device->image)
 		return err_fail(ERR_FAILED, name, "device has no image");
 	if (device->dm.suspended) {
@@ -145,17 +155,20 @@ static int lock_memory(u64 bytes)
 	return 0;
 }
 
-static int look(const char *name, bool writes)
+static int look(const char *name, const struct guard_request *request)
 {
 	int ret = device_get(name, &guard.device);
 
 	if (ret)
 		return device_fail(ret, name);
-	guard.line.params = guard.device.dm.table;
+	guard.real = guard.device.layer ? mem_printf("%s.real", name) : NULL;
+	guard.line.params = guard.real ? table_format(&guard.device.table) :
+					 mem_strdup(guard.device.dm.table);
+	guard.line.state = request->state ? mem_strdup(request->state) : NULL;
 	guard.line.sectors = guard.device.dm.sectors;
 	guard.line.readonly = guard.device.dm.readonly;
 	guard.sectors = guard.line.sectors;
-	return check_state(&guard.device, writes);
+	return check_state(&guard.device, request);
 }
 
 static int prepare(const char *name, const struct guard_request *request)
@@ -166,12 +179,13 @@ static int prepare(const char *name, const struct guard_request *request)
 	guard.lock = -1;
 	guard.node = -1;
 	guard.socket = -1;
+	guard.seconds = request->seconds;
 	ret = run_lock(name, 0, &guard.lock);
 	if (ret) {
 		guard.lock = -1;
 		return ret;
 	}
-	ret = look(name, request->writes);
+	ret = look(name, request);
 	if (!ret)
 		ret = guard_check_places(&guard.device, request->file);
 	if (!ret)
@@ -230,27 +244,39 @@ static void ring(int signal)
 	(void)signal;
 }
 
-/* dm_suspend() or dm_swap() with an alarm clock. */
-static int suspend_in_time(const struct guard_request *request)
+/* With an alarm clock. */
+int guard_halt(const char *name, bool freeze, bool flush)
 {
 	struct sigaction action = { .sa_handler = ring }, old;
-	bool full = guard.device.status.space && !strcmp(guard.device.status.space, "full");
 	int ret;
 
-	/* What waits for space does not get done before the suspend. */
 	sigaction(SIGALRM, &action, &old);
-	alarm(request->seconds);
-	ret = dm_suspend(name_of(), request->freeze && !full, !full);
-	guard.suspended = !ret;
+	alarm(guard.seconds);
+	ret = dm_suspend(name, freeze, flush);
+	guard.suspended |= !ret;
 	if (ret == -EINTR && !alarm(0))
-		ret = err_fail(ERR_BUSY, name_of(), "it could not be suspended within %u seconds",
-			       request->seconds);
+		ret = err_fail(ERR_BUSY, name, "it could not be suspended within %u seconds",
+			       guard.seconds);
 	else if (ret == -EINTR)
-		ret = err_fail(ERR_FAILED, name_of(), "interrupted");
+		ret = err_fail(ERR_FAILED, name, "interrupted");
 	else if (ret)
-		ret = err_errno_what(-ret, name_of(), "cannot suspend the device");
+		ret = err_errno_what(-ret, name, "cannot suspend the device");
 	alarm(0);
 	sigaction(SIGALRM, &old, NULL);
+	if (!ret)
+		tell_guardian(GUARD_SUSPENDED);
+	return ret;
+}
+
+/* From top to bottom. */
+static int suspend_all(const struct guard_request *request)
+{
+	/* What waits for space does not get done before the suspend. */
+	bool full = guard.device.status.space && !strcmp(guard.device.status.space, "full");
+	int ret = guard_halt(name_of(), request->freeze && !full, !full);
+
+	if (!ret && guard.real)
+		ret = guard_halt(guard.real, false, true);
 	return ret;
 }
 
@@ -303,13 +329,12 @@ static int begin(const char *name, const struct guard_request *request, const ch
 	guard.loaded = params;
 	out_hold();
 	guard.begin = guard_now();
-	ret = suspend_in_time(request);
-	if (ret) {
+	ret = suspend_all(request);
+	if (!ret)
+		return verify(request);
+	if (!guard.suspended)
 		out_let_go();
-		return ret;
-	}
-	tell_guardian(GUARD_SUSPENDED);
-	return verify(request);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
@@ -330,11 +355,13 @@ static int resume(void)
 	u64 want = guard.want ? guard.want : guard.line.sectors;
 	int ret = 0, error;
 
-	if (want != guard.sectors || (guard.renew && has_wrong_mode())) {
+	if (!guard.real && (want != guard.sectors || (guard.renew && has_wrong_mode()))) {
 		ret = load(want, guard.line.params);
 		guard.loaded = !ret;
 	}
-	error = dm_resume(name_of());
+	error = guard.real ? dm_resume_only(guard.real) : 0;
+	if (!error)
+		error = dm_resume(name_of());
 	if (error && guard.loaded)
 		ret = err_errno_what(-error, name_of(), "the kernel does not resume the new table");
 	if (error)
@@ -369,7 +396,8 @@ static void give_back(void)
 	if (guard.locked)
 		munlockall();
 	device_release(&guard.device);
-	free(guard.line.copy);
+	guard_release_line(&guard.line);
+	free(guard.real);
 	guard.depth = 0;
 }
 
@@ -444,4 +472,71 @@ int guard_reload(const char *name, const struct guard_request *request, const ch
 	}
 	error = end();
 	return ret ? ret : error;
+}
+
+/* ------------------------------------------------------------------------
+ * Changes of the stack
+ */
+
+int guard_point(const char *point)
+{
+	const char *fault = getenv("QCOW2CTL_FAULT");
+	size_t len = strlen(point);
+
+	if (!fault || strncmp(fault, point, len))
+		return 0;
+	if (!strcmp(fault + len, "="))
+		return -EIO;
+	if (!strcmp(fault + len, "!") && guard.guardian > 0)
+		kill(guard.guardian, SIGKILL);
+	if (!fault[len] || fault[len] == '!')
+		kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* The one end of it, after success too. */
+static int settle(int ret)
+{
+	int error = guard_rescue(name_of(), &guard.line);
+
+	guard.suspended = error;
+	if (!error)
+		return ret;
+	ret = err_errno_what(-error, name_of(), "cannot bring the device in order");
+	err_hint("qcow2ctl recover %s", name_of());
+	return ret;
+}
+
+int guard_change(const char *name, const struct guard_request *request,
+		 const struct guard_change *change)
+{
+	bool paused = false, has_ahead;
+	int ret = prepare(name, request);
+	long ahead = 0;
+	u64 pause = 0;
+
+	/* The block layer makes it larger for a layer that wants so, and never smaller again. */
+	has_ahead = guard.node >= 0 && !ioctl(guard.node, BLKRAGET, &ahead);
+	if (!ret)
+		ret = change->prepare(&guard.device, change->data);
+	if (!ret) {
+		out_hold();
+		guard.begin = guard_now();
+		ret = change->apply(&guard.device, change->data);
+		paused = guard.suspended;
+		pause = guard_now() - guard.begin;
+		if (!ret)
+			out_let_go();
+	}
+	if (guard.intent)
+		ret = settle(ret);
+	if (has_ahead && !guard.suspended)
+		ioctl(guard.node, BLKRASET, ahead);
+	if (paused && ret)
+		pause = guard_now() - guard.begin;
+	out_let_go();
+	if (paused && !guard.suspended)
+		err_note("paused %s for %.1f ms", name_of(), pause / 1e6);
+	give_back();
+	return ret;
 }

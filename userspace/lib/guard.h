@@ -21,6 +21,9 @@
  *  - Files that lie on the device itself are refused (guard_place.c).
  *  - If both processes are killed, NAME.intent tells `recover` what to resume.
  *
+ * A layer may stand over the image (interpose.h): then NAME is suspended, and after it NAME.real; and
+ * NAME.real is resumed before NAME.
+ *
  * One device at a time, and all of it in one thread. Functions returning int
  * print their error and return an exit code unless they say otherwise.
  */
@@ -38,11 +41,13 @@ struct guard_request {
 	bool writes;		/* a read-only device is refused */
 	bool freeze;		/* the file system on it */
 	bool exclusive;		/* nobody else may have the device open */
+	bool layered;		/* a layer may stand over the image */
 	unsigned int seconds;	/* for the suspend, and again for all that follows */
 	u64 memory;		/* bytes that the edit will need at most, roughly */
 	/* So long it is to be afterwards, and if that is less, before it is suspended; 0: as it is. */
 	u64 sectors;
 	const char *file;	/* one more that must not lie on the device, or NULL */
+	const char *state;	/* a file that goes when the device has no layer at the end, or NULL */
 };
 
 /*
@@ -68,22 +73,51 @@ u64 guard_sectors(void);
  */
 int guard_reload(const char *name, const struct guard_request *request, const char *params);
 
+/* A change of the tables of NAME and NAME.real. */
+struct guard_change {
+	/* All that can fail. NAME runs, and has the same table afterwards. */
+	int (*prepare)(const struct device *device, void *data);
+	/*
+	 * From guard_halt() of NAME to its resume; opens, reads and allocates nothing that is not there
+	 * already. What is not done when it returns an error is undone by the guard.
+	 */
+	int (*apply)(const struct device *device, void *data);
+	void *data;
+};
+
+/*
+ * Change the stack under a guardian as above. At the end NAME runs, with the old tables or with the
+ * new ones, and parts of it that are of no use any more are gone.
+ */
+int guard_change(const char *name, const struct guard_request *request,
+		 const struct guard_change *change);
+/* For apply(): suspend NAME, or a part of it, in time. */
+int guard_halt(const char *name, bool freeze, bool flush);
+/*
+ * For tests: variable QCOW2CTL_FAULT is "POINT" (end here as if killed), "POINT!" (the guardian, too) or
+ * "POINT=" (-EIO). Otherwise 0.
+ */
+int guard_point(const char *point);
+
 /* What the parts know of each other. */
 
 /* Nanoseconds of a clock that nobody sets. */
 u64 guard_now(void);
 
-/* The table to go back to, as NAME.intent has it. */
+/* The image's table, to go back to, as NAME.intent has it. */
 struct guard_line {
 	u64 sectors;
 	u64 other;		/* sectors that it would have after the edit; 0: as many */
 	bool readonly;
 	char *params;
 	char *copy;		/* path of the copy of NAME.intent, or NULL or "" */
+	char *state;		/* of struct guard_request, or NULL */
 };
 
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
 int guard_check_places(const struct device *device, const char *file);
+/* One attempt of that which follows. */
+int guard_settle(const char *name, const struct guard_line *line, bool impatient);
 /* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
 int guard_rescue(const char *name, const struct guard_line *line);
 /*

@@ -6,8 +6,9 @@
  * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
  * block device, tells after a reboot that an edit was cut off.
  *
- * Four lines: sectors, sectors afterwards (or 0) and ro or rw; the table's
- * parameters; the path of the copy, empty if there is none; the boot's id.
+ * Five lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
+ * image's table; the path of the copy, empty if there is none; the boot's id; the file
+ * that goes when the device has no layer any more, empty if there is none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,9 +74,9 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
-		line->copy ? line->copy : "", boot);
+		line->copy ? line->copy : "", boot, line->state ? line->state : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -106,7 +107,7 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 {
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	unsigned long long sectors, other;
-	MEM_FREE char *first = NULL;
+	MEM_FREE char *first = NULL, *wrote = NULL;
 	FILE *file = NULL;
 	char mode[3];
 
@@ -118,14 +119,20 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	first = read_line(file);
 	line->params = read_line(file);
 	line->copy = read_line(file);
-	if (boot)
-		*boot = read_line(file);
+	wrote = read_line(file);
+	line->state = read_line(file);
 	fclose(file);
+	if (boot)
+		*boot = wrote ? mem_strdup(wrote) : NULL;
 	if (!first || sscanf(first, "%llu %llu %2s", &sectors, &other, mode) != 3 || !line->copy)
 		return -EINVAL;
 	line->sectors = sectors;
 	line->other = other;
 	line->readonly = !strcmp(mode, "ro");
+	if (line->state && !*line->state) {
+		free(line->state);
+		line->state = NULL;
+	}
 	return 0;
 }
 
@@ -159,5 +166,6 @@ void guard_release_line(struct guard_line *line)
 {
 	free(line->params);
 	free(line->copy);
+	free(line->state);
 	memset(line, 0, sizeof(*line));
 }

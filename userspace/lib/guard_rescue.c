@@ -34,45 +34,19 @@ static u64 seconds_now(void)
 	return guard_now() / 1000000000;
 }
 
-/*
- * One attempt. -EBUSY: somebody still writes to the image; if that does not end, it may also be that
- * the table that is there now is at fault (@impatient).
- */
-static int rescue(const char *name, const struct guard_line *line, bool impatient)
-{
-	struct dm_device dm;
-	int ret = dm_query(name, &dm);
-
-	/* A table that was loaded and never got its turn. */
-	if (!ret && dm.inactive)
-		ret = dm_clear(name);
-	if (!ret && dm.suspended) {
-		ret = dm_resume_only(name);
-		if (ret && (ret != -EBUSY || impatient) && ret != -ENXIO && line->params) {
-			ret = dm_load(name, DEVICE_TARGET, line->sectors, line->params,
-				      line->readonly);
-			if (!ret)
-				ret = dm_resume_only(name);
-		}
-	}
-	dm_release(&dm);
-	return ret;
-}
-
 int guard_rescue(const char *name, const struct guard_line *line)
 {
 	struct timespec pause = { .tv_nsec = RESCUE_PAUSE_NS };
 	u64 start = seconds_now(), passed = 0;
 	int ret;
 
-	while ((ret = rescue(name, line, passed > PATIENCE)) && ret != -ENXIO &&
-	       passed < RESCUE_SECONDS) {
+	while ((ret = guard_settle(name, line, passed > PATIENCE)) && passed < RESCUE_SECONDS) {
 		nanosleep(&pause, NULL);
 		if (ret != -EBUSY && pause.tv_nsec < 500000000)
 			pause.tv_nsec *= 2;
 		passed = seconds_now() - start;
 	}
-	return ret == -ENXIO ? 0 : ret;
+	return ret;
 }
 
 int guard_fit(const char *name, const struct guard_line *line)

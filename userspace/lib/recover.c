@@ -61,13 +61,8 @@ static int recover_locked(const char *name)
 	ret = dm_query(name, &dm);
 	stays = !ret && dm.suspended;
 	dm_release(&dm);
-	/* Removed meanwhile, or its machine was: nothing is left to do. */
-	if (ret == -ENXIO)
-		ret = 0;
-	else if (ret)
-		ret = device_fail(ret, name);
-	else
-		ret = resume(name, &line);
+	/* Removed meanwhile, or its machine was: parts of it may be left. */
+	ret = ret && ret != -ENXIO ? device_fail(ret, name) : resume(name, &line);
 	if (!ret) {
 		guard_forget_intent(name, &line);
 		if (stays)

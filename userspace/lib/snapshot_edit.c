@@ -97,7 +97,8 @@ static int create(struct edit *edit, const char *tag)
 int snapshot_create(const char *target, const char *tag, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin_checked(&edit, target, options, EDIT_ONLINE, check_create, (void *)tag);
+	int ret = edit_begin_checked(&edit, target, options,
+				     EDIT_ONLINE | EDIT_LAYERED, check_create, (void *)tag);
 
 	if (!ret)
 		ret = create(&edit, tag);
@@ -229,7 +230,8 @@ static int delete(struct edit *edit, const char *id)
 int snapshot_delete(const char *target, const char *id, const struct edit_options *options)
 {
 	struct edit edit;
-	int ret = edit_begin_checked(&edit, target, options, EDIT_GRAPH | EDIT_ONLINE, check_delete,
+	int ret = edit_begin_checked(&edit, target, options,
+				     EDIT_GRAPH | EDIT_ONLINE | EDIT_LAYERED, check_delete,
 				     (void *)id);
 
 	if (!ret)
