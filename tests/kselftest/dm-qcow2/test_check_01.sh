@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # The check of a device that is written: nothing is found in a good image whatever is written, what is
-# wrong is found meanwhile.
+# wrong is found meanwhile, and it stops when it shall.
 # timeout=200
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
@@ -120,3 +120,47 @@ for size in 512 64k; do
 	ok "a leak and errors, $size"
 	rm a.qcow2 b.qcow2 model.raw
 done
+
+# The storage is so slow that a check takes seconds.
+need_module dm-delay
+create -o cluster_size=512 a.qcow2 16M
+io a.qcow2 'write 0 12M'
+truncate -s 20M a.qcow2
+loop a.qcow2
+dmsetup create slow --table "0 40960 delay $LOOP 0 10 $LOOP 0 0"
+DEVICES+=(slow)
+SECTORS=32768 attach q /dev/mapper/slow
+dmsetup message q 0 check
+look q check
+[[ $FOUND == running:* ]] || fail "check=$FOUND"
+if dmsetup message q 0 check 2>/dev/null; then fail "two checks at once"; fi
+device_io q 'write -P 5 0 4k' 'read -P 5 0 4k'
+look q check
+[[ $FOUND == running:* ]] || fail "check=$FOUND"
+dmsetup message q 0 check_stop
+is q check none
+dmsetup message q 0 check_stop
+dmsetup message q 0 check
+dmsetup suspend q
+is q check none
+if dmsetup message q 0 check 2>/dev/null; then fail "a check of a suspended device"; fi
+answers 1 "suspended" check --online q
+dmsetup resume q
+if dmsetup message q 0 check now 2>/dev/null; then fail "a word too much"; fi
+dmsetup message q 0 check
+"$QCOW2CTL" check --online q >out 2>&1 &
+sleep 0.5
+dmsetup message q 0 check_stop
+rc=0
+wait $! || rc=$?
+[ $rc = 1 ] || fail "exit $rc: $(<out)"
+[[ $(<out) == *"was stopped"* ]] || fail "no reason: $(<out)"
+dmsetup message q 0 check
+detach q
+SECTORS=32768 attach_ro q /dev/mapper/slow
+if dmsetup message q 0 check 2>/dev/null; then fail "a check of a read-only device"; fi
+answers 0 "errors:? +0" check --online q
+detach q
+answers 0 "errors:? +0" check --online /dev/mapper/slow
+dmsetup remove --retry slow
+ok "start and stop"
