@@ -29,9 +29,11 @@ int qcow2_chain_unzip_init(struct qcow2_chain *chain)
 	return size ? qcow2_unzip_init(&chain->unzip, size, granule, zstd) : 0;
 }
 
+/* Told with the start of the cluster, whichever part of it was wanted. */
 static int damaged(struct qcow2_chain *chain, unsigned int layer, u64 goff, u64 hoff,
 		   const char *what)
 {
+	goff -= qcow2_chain_in_cluster(chain, layer, goff);
 	DMERR_LIMIT("layer %u: guest offset 0x%llx: compressed cluster at 0x%llx %s",
 		    layer, goff, hoff, what);
 	qcow2_commit_fault(&chain->commit, QCOW2_FAULT_INFLATE, goff);

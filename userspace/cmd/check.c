@@ -91,6 +91,7 @@ static int run(void *data, char **operands)
 		ret = edit_open_reader(&target, operands[0], true);
 		if (!ret)
 			ret = check(&target, args, &result);
+		progress_clear();
 		error = target_close(&target);
 		if (!ret)
 			ret = error;

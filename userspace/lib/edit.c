@@ -276,7 +276,7 @@ int edit_end(struct edit *edit, int ret)
 	    edit->plan.image && ftruncate(image->fd, edit->old_end))
 		err_debug("%s: cannot cut it: %s", image->path, strerror(errno));
 	edit_fit_device(edit);
-	progress_end();
+	progress_clear();
 	plan_release(&edit->plan);
 	refcounts_release(&edit->counts);
 	tables_release(&edit->tables);
@@ -285,6 +285,7 @@ int edit_end(struct edit *edit, int ret)
 	free(edit->cluster);
 	edit->cluster = NULL;
 	error = target_close(&edit->target);
+	progress_end();
 	return ret ? ret : error;
 }
 

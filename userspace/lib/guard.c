@@ -30,7 +30,7 @@
 static struct {
 	unsigned int depth;
 	struct device device;
-	struct guard_line line;		/* points into @device */
+	struct guard_line line;		/* its parameters are @device's */
 	int lock, node, socket;		/* -1: not there */
 	pid_t guardian;
 	bool intent, locked, suspended;
@@ -181,6 +181,8 @@ static int prepare(const char *name, const struct guard_request *request)
 	if (ret)
 		return ret;
 	guard.line.other = request->sectors;
+	if (request->writes)
+		guard.line.copy = guard_copy_path(name, guard.device.image);
 	keep[0] = guard.lock;
 	keep[1] = guard.node;
 	keep[2] = -1;
@@ -351,7 +353,7 @@ static void give_back(void)
 
 	/* While the guardian is still there to do it, if we do not get so far. */
 	if (guard.intent && runs)
-		guard_forget_intent(name_of());
+		guard_forget_intent(name_of(), &guard.line);
 	if (guard.socket >= 0) {
 		if (runs)
 			tell_guardian(GUARD_DONE);
@@ -367,6 +369,7 @@ static void give_back(void)
 	if (guard.locked)
 		munlockall();
 	device_release(&guard.device);
+	free(guard.line.copy);
 	guard.depth = 0;
 }
 

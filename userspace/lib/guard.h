@@ -29,7 +29,8 @@
 #include <sys/types.h>
 #include "device.h"
 
-#define GUARD_SECONDS	30
+#define GUARD_SECONDS		30
+#define GUARD_STATE_FOLDER	"/var/lib/qcow2ctl"
 
 struct guard_request {
 	bool writes;		/* a read-only device is refused */
@@ -76,6 +77,7 @@ struct guard_line {
 	u64 other;		/* sectors that it would have after the edit; 0: as many */
 	bool readonly;
 	char *params;
+	char *copy;		/* path of the copy of NAME.intent, or NULL or "" */
 };
 
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
@@ -97,9 +99,15 @@ int guard_fork(const char *name, const struct guard_line *line, unsigned int sec
 #define GUARD_SUSPENDED	's'	/* from now on the seconds are counted again */
 #define GUARD_DONE	'd'	/* it runs */
 
-/* Negative errno. */
+/* Negative errno. The copy is made if it can be. */
 int guard_write_intent(const char *name, const struct guard_line *line);
+/* @line is for guard_release_line() also after an error. */
 int guard_read_intent(const char *name, struct guard_line *line);
-void guard_forget_intent(const char *name);
+void guard_release_line(struct guard_line *line);
+void guard_forget_intent(const char *name, const struct guard_line *line);
+/* Where the copy lies, for the caller to free; NULL if there is no such image. */
+char *guard_copy_path(const char *name, const char *image);
+/* Was this copy left by a machine that went down? */
+bool guard_is_stale(const char *copy);
 
 #endif

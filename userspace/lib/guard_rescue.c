@@ -27,64 +27,6 @@
 #define READY		'r'
 
 /* ------------------------------------------------------------------------
- * What was begun
- */
-
-static char *intent_path(const char *name)
-{
-	return mem_printf(RUN_FOLDER "/%s.intent", name);
-}
-
-int guard_write_intent(const char *name, const struct guard_line *line)
-{
-	MEM_FREE char *path = intent_path(name);
-	MEM_FREE char *fresh = mem_printf("%s.new", path);
-	FILE *file = fopen(fresh, "we");
-	bool failed;
-
-	if (!file)
-		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n", (unsigned long long)line->sectors,
-		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params);
-	failed = ferror(file);
-	failed |= fclose(file);
-	/* It is complete or not there. */
-	return failed || rename(fresh, path) ? -(errno ? errno : EIO) : 0;
-}
-
-int guard_read_intent(const char *name, struct guard_line *line)
-{
-	MEM_FREE char *path = intent_path(name);
-	FILE *file = fopen(path, "re");
-	unsigned long long sectors, other;
-	size_t size = 0;
-	char mode[3];
-	int ret = 0;
-
-	memset(line, 0, sizeof(*line));
-	if (!file)
-		return -errno;
-	if (fscanf(file, "%llu %llu %2s\n", &sectors, &other, mode) != 3 ||
-	    getline(&line->params, &size, file) < 0)
-		ret = -EINVAL;
-	fclose(file);
-	if (ret)
-		return ret;
-	line->params[strcspn(line->params, "\n")] = '\0';
-	line->sectors = sectors;
-	line->other = other;
-	line->readonly = !strcmp(mode, "ro");
-	return 0;
-}
-
-void guard_forget_intent(const char *name)
-{
-	MEM_FREE char *path = intent_path(name);
-
-	unlink(path);
-}
-
-/* ------------------------------------------------------------------------
  * Rescue
  */
 
@@ -235,7 +177,7 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 		return;
 	}
 	ret = guard_fit(name, line);
-	guard_forget_intent(name);
+	guard_forget_intent(name, line);
 	if (ret)
 		err_warn(name, "the device could not get the length of its disk: %s", strerror(-ret));
 	if (why == 2)
@@ -245,6 +187,28 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 		err_fail(ERR_FAILED, name, "qcow2ctl was killed, and the device runs again");
 }
 
+/*
+ * Out of the control group of the other, to the root of the hierarchy: whoever ends all of that group
+ * (systemd, when a service or a session ends) ends him, and not this process. A scope of our own would
+ * mean to ask systemd over D-Bus, and to wait for it.
+ */
+static void leave_group(void)
+{
+	static const char *const groups[] = { "/sys/fs/cgroup/cgroup.procs",
+					      "/sys/fs/cgroup/unified/cgroup.procs",
+					      "/sys/fs/cgroup/systemd/cgroup.procs" };
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(groups) / sizeof(*groups); i++) {
+		fd = open(groups[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		(void)!write(fd, "0", 1);
+		close(fd);
+	}
+}
+
 static void prepare(const int *keep)
 {
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
@@ -252,6 +216,7 @@ static void prepare(const int *keep)
 	int fd;
 
 	setsid();
+	leave_group();
 	for (i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	close_others(keep);

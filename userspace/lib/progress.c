@@ -84,7 +84,7 @@ static void show(u64 done, u64 total)
 	fprintf(stderr, "\r%-10s [%s] %3llu %%", phase, bar, (unsigned long long)percent);
 }
 
-static void clear_bar(void)
+void progress_clear(void)
 {
 	if (form == TERMINAL && shown)
 		fprintf(stderr, "\r%*s\r", BAR + 20, "");
@@ -97,7 +97,7 @@ int progress_step(u64 done, u64 total)
 	u64 time;
 
 	if (signal) {
-		clear_bar();
+		progress_clear();
 		return err_fail(ERR_FAILED, subject, "interrupted (%s)", sigabbrev_np(signal));
 	}
 	if (form == NONE)
@@ -128,7 +128,7 @@ void progress_end(void)
 		return;
 	if (form == JSON && is_complete)
 		show(1, 1);
-	clear_bar();
+	progress_clear();
 	for (i = 0; i < 3; i++)
 		sigaction(signals[i], &old_actions[i], NULL);
 	subject = NULL;

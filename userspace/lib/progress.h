@@ -22,7 +22,9 @@ void progress_phase(const char *step);
 int progress_step(u64 done, u64 total);
 /* From here on nothing is interrupted any more, for the work will be complete. */
 void progress_commit(void);
-/* The end, for each start. */
+/* The bar makes place for other words; the next step shows it again. */
+void progress_clear(void);
+/* The end, for each start, when the device runs again: from here on a signal kills. */
 void progress_end(void);
 
 #endif

@@ -8,12 +8,33 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "device.h"
 #include "err.h"
 #include "guard.h"
 #include "mem.h"
 #include "recover.h"
 #include "run.h"
+#include "text.h"
+
+/* Names that have an intent in a folder, NULL-terminated, for mem_free_strings(). */
+static char **find_intents(const char *folder)
+{
+	static const char suffix[] = ".intent";
+	DIR *dir = opendir(folder);
+	char **names = NULL;
+	struct dirent *entry;
+	size_t len;
+
+	while (dir && (entry = readdir(dir))) {
+		len = strlen(entry->d_name);
+		if (len >= sizeof(suffix) && !strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix))
+			mem_add_string(&names, mem_strndup(entry->d_name, len - sizeof(suffix) + 1));
+	}
+	if (dir)
+		closedir(dir);
+	return names;
+}
 
 static int resume(const char *name, const struct guard_line *line)
 {
@@ -33,10 +54,10 @@ static int recover_locked(const char *name)
 	bool stays;
 	int ret = guard_read_intent(name, &line);
 
-	if (ret == -ENOENT)
-		return 0;
-	if (ret)
-		return err_errno_what(-ret, name, "cannot read what was begun");
+	if (ret) {
+		guard_release_line(&line);
+		return ret == -ENOENT ? 0 : err_errno_what(-ret, name, "cannot read what was begun");
+	}
 	ret = dm_query(name, &dm);
 	stays = !ret && dm.suspended;
 	dm_release(&dm);
@@ -48,11 +69,11 @@ static int recover_locked(const char *name)
 	else
 		ret = resume(name, &line);
 	if (!ret) {
-		guard_forget_intent(name);
+		guard_forget_intent(name, &line);
 		if (stays)
 			err_note("resumed %s", name);
 	}
-	free(line.params);
+	guard_release_line(&line);
 	return ret;
 }
 
@@ -67,24 +88,53 @@ static int recover(const char *name)
 	return ret;
 }
 
-/* Names that have an intent, NULL-terminated, for mem_free_strings(). */
-static char **find_intents(void)
-{
-	static const char suffix[] = ".intent";
-	DIR *dir = opendir(RUN_FOLDER);
-	char **names = NULL;
-	struct dirent *entry;
-	size_t len;
+/* ------------------------------------------------------------------------
+ * After a reboot
+ */
 
-	while (dir && (entry = readdir(dir))) {
-		len = strlen(entry->d_name);
-		if (len >= sizeof(suffix) && !strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix))
-			mem_add_string(&names, mem_strndup(entry->d_name, len - sizeof(suffix) + 1));
-	}
-	if (dir)
-		closedir(dir);
-	return names;
+/* No device is left of what was edited then, and an edit that is cut off leaves a whole image. */
+static void forget_copy(const char *name, const char *copy)
+{
+	MEM_FREE char *shown = text_printable(copy);
+
+	if (!guard_is_stale(copy))
+		return;
+	err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
+		 name);
+	if (unlink(copy))
+		err_warn(name, "cannot remove %s: %s", shown, strerror(errno));
 }
+
+static void forget_copy_of(const struct device *device)
+{
+	MEM_FREE char *copy = device->image ? guard_copy_path(device->dm.name, device->image) : NULL;
+
+	if (copy)
+		forget_copy(device->dm.name, copy);
+}
+
+static void forget_copies(void)
+{
+	char **names = find_intents(GUARD_STATE_FOLDER), **next;
+	struct device *devices;
+	size_t count, i;
+
+	for (next = names; next && *next; next++) {
+		MEM_FREE char *copy = mem_printf(GUARD_STATE_FOLDER "/%s.intent", *next);
+
+		forget_copy(*next, copy);
+	}
+	mem_free_strings(names);
+	if (device_list(&devices, &count))
+		return;
+	for (i = 0; i < count; i++)
+		forget_copy_of(&devices[i]);
+	device_release_list(devices, count);
+}
+
+/* ------------------------------------------------------------------------
+ * One, or all
+ */
 
 static int recover_one(const char *name)
 {
@@ -93,6 +143,7 @@ static int recover_one(const char *name)
 
 	if (ret)
 		return device_fail(ret, name);
+	forget_copy_of(&device);
 	device_release(&device);
 	return recover(name);
 }
@@ -104,7 +155,8 @@ int recover_devices(const char *name)
 
 	if (name)
 		return recover_one(name);
-	names = find_intents();
+	forget_copies();
+	names = find_intents(RUN_FOLDER);
 	for (next = names; next && *next; next++) {
 		error = recover(*next);
 		if (!ret)

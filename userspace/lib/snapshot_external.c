@@ -9,6 +9,7 @@
 #include "lock.h"
 #include "mem.h"
 #include "out.h"
+#include "progress.h"
 #include "snapshot_external.h"
 #include "text.h"
 
@@ -86,8 +87,11 @@ static int put_on_top(const char *name, struct newfile *overlay, const struct ed
 	/* On a device the descriptor has locks that the kernel would meet. */
 	if (!ret)
 		ret = newfile_unlock(overlay);
-	if (!ret)
+	if (!ret) {
+		progress_start(options->progress, name);
 		ret = guard_reload(name, &request, line);
+		progress_end();
+	}
 	image_close(&image);
 	return ret;
 }

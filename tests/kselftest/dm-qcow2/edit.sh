@@ -7,7 +7,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/locks.sh"
 
-# busy SIZE: a.qcow2 as device q, with a mounted ext4 at /mnt/guest and a writer on it.
+# busy SIZE [SECONDS]: a.qcow2 as device q, with a mounted ext4 at /mnt/guest and a writer on it.
 busy() {
 	scratch ext4
 	create a.qcow2 "$1"
@@ -16,7 +16,7 @@ busy() {
 	mkdir -p /mnt/guest
 	mount /dev/mapper/q /mnt/guest
 	MOUNTS+=(/mnt/guest)
-	writer /mnt/guest/busy
+	writer /mnt/guest/busy "${2:-0}"
 }
 
 # does COMMAND...: qcow2ctl must succeed; sets OUT to all that it prints.
@@ -49,11 +49,11 @@ runs() {
 	is "$1" claim active
 }
 
-# writer FILE: another process writes numbered, checksummed blocks to FILE and reads them back, until
-# stop_writer.
+# writer FILE [SECONDS]: another process writes numbered, checksummed blocks to FILE and reads them back, with
+# a pause between them, until stop_writer.
 writer() {
 	rm -f enough
-	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" &
+	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" "${2:-0}" &
 	WRITER=$!
 }
 

@@ -7,6 +7,7 @@
  *
  *	EDIT_STEPS=FILE		the name of each step becomes a line there
  *	EDIT_AT=N		at step N, the first is 0, this happens:
+ *	EDIT_AT=NAME		or at the first step of that name
  *	EDIT_DO=kill		after the step the process is killed
  *	EDIT_DO=both		the same, and first its guardian
  *	EDIT_DO=SIGNAL		(a number) after the step it gets the signal
@@ -33,7 +34,7 @@
 
 static int log_fd = -1;
 static long steps, at = -1;
-static const char *what = "";
+static const char *where = "", *what = "";
 static pid_t self, child;
 
 static void __attribute__((constructor)) start(void)
@@ -44,7 +45,8 @@ static void __attribute__((constructor)) start(void)
 	if (path)
 		log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (getenv("EDIT_AT"))
-		at = atol(getenv("EDIT_AT"));
+		where = getenv("EDIT_AT");
+	at = *where >= '0' && *where <= '9' ? atol(where) : -1;
 	if (getenv("EDIT_DO"))
 		what = getenv("EDIT_DO");
 }
@@ -68,6 +70,8 @@ static void done(const char *name)
 		return;
 	if (log_fd >= 0 && dprintf(log_fd, "%s\n", name) < 0)
 		abort();
+	if (at < 0 && !strcmp(name, where))
+		at = steps;
 	if (steps++ == at) {
 		if (!strcmp(what, "both") && child > 0)
 			kill(child, SIGKILL);

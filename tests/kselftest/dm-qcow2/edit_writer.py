@@ -3,12 +3,13 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """Write numbered blocks all over a file and check them, until another file appears.
 
-edit_writer.py FILE END [SEED]
+edit_writer.py FILE END [SECONDS]    between one block and the next
 """
 
 import os
 import random
 import sys
+import time
 
 BLOCKS = 512
 BLOCK = 4096
@@ -22,7 +23,8 @@ def block(number, version):
 def main():
     """Run until END is there."""
     path, end = sys.argv[1:3]
-    dice = random.Random(sys.argv[3] if len(sys.argv) > 3 else "edit")
+    pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0
+    dice = random.Random("edit")
     versions = {}
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o644)
     version = 0
@@ -37,6 +39,7 @@ def main():
         if found != block(number, versions[number]):
             print(f"# block {number}: {found[:20]} instead of version {versions[number]}")
             return 1
+        time.sleep(pause)
     print(f"# {version} blocks written")
     return 0
 

@@ -28,7 +28,7 @@ create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
 want "SIGINT" steps int shrink
 writer /dev/mapper/q
-want "SIGINT" steps int create
+want "SIGINT" steps int create external
 stop_writer
 runs q
 detach q

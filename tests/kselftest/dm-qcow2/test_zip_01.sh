@@ -4,10 +4,8 @@
 #
 # Compressed clusters of every size and both types: read, and written over at random.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/kselftest/dm-qcow2/zip.sh
-. "$HERE/zip.sh"
+. "$(dirname "$0")/zip.sh"
 
 scratch ext4
 packable content.raw 5 1

@@ -4,6 +4,9 @@
 #
 # What the cases about compressed clusters share.
 
+# shellcheck source=tests/kselftest/dm-qcow2/trace.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/trace.sh"
+
 # packable FILE MIB SEED: text that compresses, noise that does not, zeros, in pieces of odd lengths.
 packable() {
 	python3 - "$@" <<'PY'
@@ -26,16 +29,10 @@ with open(sys.argv[1], "wb") as file:
 PY
 }
 
-# trace: from now on count what is inflated.
-trace() {
-	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
-	echo >/sys/kernel/tracing/trace
-	echo 1 >/sys/kernel/tracing/events/dm_qcow2/qcow2_inflate/enable
-}
-
-# inflated: sets COUNT to the clusters inflated since.
+# inflated N SENTENCE: so many clusters since.
 inflated() {
-	# shellcheck disable=SC2034	# for who sources this
-	COUNT=$(grep -c qcow2_inflate: /sys/kernel/tracing/trace || true)
-	echo >/sys/kernel/tracing/trace
+	local count
+	count=$(grep -c qcow2_inflate: "$TRACING/trace" || true)
+	trace_forget
+	[ "$count" = "$1" ] || fail "$2: $count clusters were inflated, not $1"
 }

@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Internal snapshots of a sparse image with 100 GiB allocated in clusters of 64 KiB: create takes less than
+# 250 ms, each L2 table is read once and written once, and how long qemu-img takes, side by side.
+
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/../cli/lib.sh"
+
+LIMIT=250	# ms
+TIMEFORMAT='%U %S %R'
+
+# timed FILE COMMAND...: the command's user, system and clock time become a line of FILE.
+timed() {
+	local file=$1
+	shift
+	{ time "$@" >/dev/null 2>&1; } 2>>"$file" || notok "$1 $2 $3" "failed"
+}
+# least FILE: sets CPU and CLOCK to the smallest times there, in ms.
+least() {
+	read -r CPU CLOCK < <(awk '{ c = $1 + $2; if (NR == 1 || c < m) m = c; if (NR == 1 || $3 < r) r = $3 }
+		END { printf "%d %d\n", m * 1000, r * 1000 }' "$1")
+}
+# compare VERB: no more processor time than qemu-img. What other work on the machine does to the clock is not ours.
+compare() {
+	local cpu clock
+	least "theirs.$1"
+	cpu=$CPU clock=$CLOCK
+	least "ours.$1"
+	echo "# snapshot $1: processor $CPU ms, qemu-img $cpu ms, ratio $((CPU * 100 / cpu)) %;" \
+		"clock $CLOCK ms, qemu-img $clock ms, ratio $((CLOCK * 100 / clock)) %"
+	holds "$1: no more processor time than qemu-img" [ "$CPU" -le "$cpu" ]
+}
+
+python3 "$TREE/tests/check/big.py" ours.qcow2 100
+cp --sparse=always ours.qcow2 theirs.qcow2
+for ((round = 0; round < 6; round++)); do
+	timed ours.create "$Q" snapshot create ./ours.qcow2 now
+	timed theirs.create qemu-img snapshot -c now theirs.qcow2
+	timed ours.delete "$Q" snapshot delete ./ours.qcow2 now
+	timed theirs.delete qemu-img snapshot -d now theirs.qcow2
+done
+compare delete
+compare create
+read -r load _ </proc/loadavg
+if [ "${load%.*}" = 0 ]; then
+	holds "create takes less than $LIMIT ms" [ "$CLOCK" -lt $LIMIT ]
+else
+	holds "create takes less than $LIMIT ms of processor time (the load is $load)" [ "$CPU" -lt $LIMIT ]
+fi
+call snapshot create --debug ./ours.qcow2 now
+[[ $ERR =~ ([0-9]+)\ bytes\ written,\ ([0-9]+)\ bytes\ of\ L2\ tables\ read,\ ([0-9]+)\ barriers ]] || notok "bytes" "not told"
+echo "# ${BASH_REMATCH[0]}"
+# 200 tables, 51 refcount blocks and what leads to them.
+holds "each table is read once" [ "${BASH_REMATCH[2]:-0}" = $((200 << 16)) ]
+holds "and written once at most" [ "${BASH_REMATCH[1]:-0}" -le $((270 << 16)) ]
+holds "the image is clean" qemu-img check -q ours.qcow2

@@ -1,0 +1,129 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# The control group of the tool is killed as a whole; a new table does not resume; a deadline; a full device; what
+# a machine that went down has left.
+# timeout=150
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
+# stopped STEP-NAME WORD...: TOOL is a qcow2ctl that has stopped after its first step of that name; what it
+# says goes to the file "said". It is in the control group GROUP, if there is one.
+stopped() {
+	local step=$1 state='' at
+	shift
+	(
+		[ -z "${GROUP:-}" ] || echo "$BASHPID" >"$GROUP/cgroup.procs"
+		LD_PRELOAD=$STEP EDIT_AT=$step EDIT_DO=19 exec "$QCOW2CTL" "$@" 2>said
+	) &
+	TOOL=$!
+	for ((at = 0; at < 400; at++)); do
+		read -r _ _ state _ <"/proc/$TOOL/stat" || break
+		[ "$state" != T ] || return 0
+		sleep 0.05
+	done
+	fail "$*: has not stopped at $step: $(cat said)"
+}
+
+suspended() { grep -q SUSPENDED <(dmsetup info q); }
+# says TEXT: within ten seconds.
+says() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		grep -q "$1" said && return
+		sleep 0.1
+	done
+	fail "it does not say '$1': $(cat said)"
+}
+
+scratch ext4
+create a.qcow2 16M
+attach q a.qcow2
+mount -t cgroup2 none /sys/fs/cgroup
+MOUNTS+=(/sys/fs/cgroup)
+GROUP=/sys/fs/cgroup/tool
+mkdir $GROUP
+stopped suspend snapshot create q s1
+want "it runs" suspended
+want "no copy of the intent beside the image" [ -s a.qcow2.q.intent ]
+cp a.qcow2.q.intent copy
+answers 5 "another qcow2ctl is at work" recover q
+want "recover takes away what is in use" [ -s a.qcow2.q.intent ]
+echo 1 >$GROUP/cgroup.kill
+says "killed, and the device runs again"
+wait $TOOL && fail "it was not killed"
+runs q
+want "a copy is left" [ ! -e a.qcow2.q.intent ]
+rmdir $GROUP || fail "somebody is left in the group"
+GROUP=
+pauses snapshot create q s1
+ok "a control group"
+
+# The new table loads, and its resume is refused: somebody edits the overlay.
+stopped load snapshot create --external b.qcow2 q
+hold b.qcow2 w300
+kill -CONT $TOOL
+wait $TOOL && fail "nothing was refused"
+let_go
+says "does not resume the new table"
+runs q
+[[ $(dmsetup table q) != *b.qcow2* ]] || fail "the new table is there"
+want "the overlay is there" [ ! -e b.qcow2 ]
+pauses snapshot create q s2
+ok "a new table that does not resume"
+
+stopped header resize --timeout 2 q +1M
+says "ended after 2 seconds"
+wait $TOOL && fail "it was not killed"
+runs q
+want "the size of the disk" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((17 << 20)) ]
+detach q
+clean a.qcow2
+ok "a deadline"
+
+truncate -s 8M disk.raw
+loop disk.raw
+create "$LOOP" 32M
+attach q "$LOOP" full_timeout 0
+dd if=/dev/urandom of=data bs=64k count=200 status=none
+dd if=data of=/dev/mapper/q bs=64k oflag=direct status=none &
+writer=$!
+soon q space full
+soon q parked 1
+answers 8 "" snapshot create q s1
+says_q=$(dmsetup info q)
+[[ $says_q == *ACTIVE* ]] || fail "$says_q"
+truncate -s 64M disk.raw
+losetup -c "$LOOP"
+dmsetup message q 0 retry
+wait $writer || fail "the writer got an error"
+soon q space ok
+stopped suspend snapshot create q s1
+want "no copy of the intent in /var/lib" [ -s /var/lib/qcow2ctl/q.intent ]
+kill -CONT $TOOL
+wait $TOOL || fail "create: $(cat said)"
+want "a copy is left" [ ! -e /var/lib/qcow2ctl/q.intent ]
+want "content" cmp -n $((200 << 16)) data /dev/mapper/q
+detach q
+clean "$LOOP"
+ok "a full device"
+
+# Of another boot: there is no device of that edit any more, whoever has the name now.
+attach q a.qcow2
+sed -i '4s/.*/01234567-89ab-cdef-0123-456789abcdef/' copy
+cp copy a.qcow2.q.intent
+cp copy /var/lib/qcow2ctl/other.intent
+does recover
+[[ $OUT == *"q: the machine went down"* && $OUT == *"other: the machine went down"* ]] || fail "recover: $OUT"
+want "copies are left" [ ! -e a.qcow2.q.intent ]
+want "copies are left" [ ! -e /var/lib/qcow2ctl/other.intent ]
+cp copy a.qcow2.q.intent
+does recover q
+[[ $OUT == *"q: the machine went down"* ]] || fail "recover q: $OUT"
+does recover
+[ -z "$OUT" ] || fail "recover finds something still: $OUT"
+detach q
+ok "another boot"

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * What an edit of a device has begun, for whoever comes after a loss: NAME.intent
+ * is there while the device may be suspended. It goes away with the machine, as
+ * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
+ * block device, tells after a reboot that an edit was cut off.
+ *
+ * Four lines: sectors, sectors afterwards (or 0) and ro or rw; the table's
+ * parameters; the path of the copy, empty if there is none; the boot's id.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "err.h"
+#include "guard.h"
+#include "mem.h"
+#include "run.h"
+#include "text.h"
+
+static char *intent_path(const char *name)
+{
+	return mem_printf(RUN_FOLDER "/%s.intent", name);
+}
+
+char *guard_copy_path(const char *name, const char *image)
+{
+	struct stat st;
+
+	if (stat(image, &st))
+		return NULL;
+	if (S_ISBLK(st.st_mode))
+		return mem_printf(GUARD_STATE_FOLDER "/%s.intent", name);
+	return mem_printf("%s.%s.intent", image, name);
+}
+
+/* One line of a file, without its end; for the caller to free, or NULL. */
+static char *read_line(FILE *file)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, file) < 0) {
+		free(line);
+		return NULL;
+	}
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+static char *boot_id(void)
+{
+	char *id = text_first_line("/proc/sys/kernel/random/boot_id");
+
+	return id ? id : mem_strdup("");
+}
+
+/* To a file that was not there before. 0 or negative errno. */
+static int write_file(const char *path, const struct guard_line *line, bool durable)
+{
+	MEM_FREE char *boot = boot_id();
+	FILE *file = NULL;
+	bool failed;
+	int fd;
+
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		file = fdopen(fd, "w");
+	if (!file)
+		return -errno;
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
+		line->copy ? line->copy : "", boot);
+	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
+	failed |= fclose(file);
+	return failed ? -(errno ? errno : EIO) : 0;
+}
+
+int guard_write_intent(const char *name, const struct guard_line *line)
+{
+	MEM_FREE char *path = intent_path(name);
+	MEM_FREE char *fresh = mem_printf("%s.new", path);
+	int ret = write_file(fresh, line, false);
+
+	/* It is complete or not there. */
+	if (ret || rename(fresh, path))
+		return ret ? ret : -errno;
+	if (!line->copy)
+		return 0;
+	/* The device can be resumed without it. */
+	mkdir(GUARD_STATE_FOLDER, 0700);
+	ret = write_file(line->copy, line, true);
+	if (ret)
+		err_debug("%s: cannot write: %s", line->copy, strerror(-ret));
+	return 0;
+}
+
+/* @boot: of the machine that wrote it, for the caller to free; or NULL. */
+static int read_file(const char *path, struct guard_line *line, char **boot)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	unsigned long long sectors, other;
+	MEM_FREE char *first = NULL;
+	FILE *file = NULL;
+	char mode[3];
+
+	memset(line, 0, sizeof(*line));
+	if (fd >= 0)
+		file = fdopen(fd, "r");
+	if (!file)
+		return -errno;
+	first = read_line(file);
+	line->params = read_line(file);
+	line->copy = read_line(file);
+	if (boot)
+		*boot = read_line(file);
+	fclose(file);
+	if (!first || sscanf(first, "%llu %llu %2s", &sectors, &other, mode) != 3 || !line->copy)
+		return -EINVAL;
+	line->sectors = sectors;
+	line->other = other;
+	line->readonly = !strcmp(mode, "ro");
+	return 0;
+}
+
+int guard_read_intent(const char *name, struct guard_line *line)
+{
+	MEM_FREE char *path = intent_path(name);
+
+	return read_file(path, line, NULL);
+}
+
+bool guard_is_stale(const char *copy)
+{
+	MEM_FREE char *now = boot_id(), *boot = NULL;
+	struct guard_line line;
+	int ret = read_file(copy, &line, &boot);
+
+	guard_release_line(&line);
+	return !ret && boot && strcmp(boot, now) != 0;
+}
+
+void guard_forget_intent(const char *name, const struct guard_line *line)
+{
+	MEM_FREE char *path = intent_path(name);
+
+	if (line->copy && *line->copy)
+		unlink(line->copy);
+	unlink(path);
+}
+
+void guard_release_line(struct guard_line *line)
+{
+	free(line->params);
+	free(line->copy);
+	memset(line, 0, sizeof(*line));
+}
