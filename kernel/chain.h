@@ -27,7 +27,8 @@ struct qcow2_chain {
 	struct qcow2_epoch epoch;
 	/*
 	 * writable only: requests from where they begin to change the mapping to
-	 * where all is done, so that a check can wait for those that had begun.
+	 * where all is done, so that a check can wait for those that had begun. In it
+	 * they may wait for each other and for a commit, but not for space.
 	 */
 	struct qcow2_epoch changes;
 	struct qcow2_cells cells;
