@@ -9,7 +9,7 @@
 # shellcheck source=tests/edit/without.sh
 . "$TREE/tests/edit/without.sh"
 without "$DIR" || exit 1
-Q=$QCOW2CTL
+Q=${QCOW2CTL:-$Q}
 edit=$TREE/tests/edit
 
 img() { qemu-img "$@" >/dev/null; }

@@ -10,7 +10,7 @@
 # shellcheck source=tests/edit/without.sh
 . "$TREE/tests/edit/without.sh"
 without "$DIR" || exit 1
-Q=$QCOW2CTL
+Q=${QCOW2CTL:-$Q}
 
 img() { qemu-img "$@" >/dev/null; }
 make_image() { img create -q -f qcow2 "$@"; }

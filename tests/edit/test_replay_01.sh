@@ -13,4 +13,4 @@ ${CC:-cc} -D_GNU_SOURCE -O1 -shared -fPIC -o "$folder/record.so" "$here/record.c
 # shellcheck source=tests/edit/without.sh
 . "$here/without.sh"
 without "$folder" || exit 1
-python3 "$here/replay.py" "$QCOW2CTL" "$folder/record.so" "$@"
+python3 "$here/replay.py" "${QCOW2CTL:-$here/../../userspace/qcow2ctl}" "$folder/record.so" "$@"

@@ -18,7 +18,8 @@ const struct cli_command cmd_recover = {
 	.synopsis = "[NAME]",
 	.summary = "Resume devices that an edit has left suspended",
 	.text = "A device runs again by itself when its edit is killed; this is for the case that the\n"
-		"process that sees to it was killed too. There may be nothing to do.\n",
+		"process that sees to it was killed too. It also tells of edits that a loss of power has\n"
+		"cut off. There may be nothing to do.\n",
 	.max_operands = 1,
 	.run = run,
 };

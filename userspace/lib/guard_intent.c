@@ -93,7 +93,8 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 	if (!line->copy)
 		return 0;
 	/* The device can be resumed without it. */
-	mkdir(GUARD_STATE_FOLDER, 0700);
+	if (!strncmp(line->copy, GUARD_STATE_FOLDER "/", sizeof(GUARD_STATE_FOLDER)))
+		mkdir(GUARD_STATE_FOLDER, 0700);
 	ret = write_file(line->copy, line, true);
 	if (ret)
 		err_debug("%s: cannot write: %s", line->copy, strerror(-ret));

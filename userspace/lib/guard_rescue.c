@@ -19,7 +19,6 @@
 #include "err.h"
 #include "guard.h"
 #include "mem.h"
-#include "run.h"
 
 #define RESCUE_SECONDS	600	/* then it is for `recover` */
 #define PATIENCE	5	/* seconds */

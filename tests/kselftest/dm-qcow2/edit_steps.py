@@ -286,7 +286,11 @@ def disturb(edit, at, seconds):
     if MODE == "fail" and code:
         edit.mend()
     after = edit.look()
-    if code not in ((0, -signal.SIGKILL) if MODE in ("kill", "both") else (0, 1)) or (code > 0) != ("cannot" in said):
+    if MODE in ("kill", "both"):
+        wrong = code not in (0, -signal.SIGKILL)
+    else:
+        wrong = code not in (0, 1) or (code > 0) != ("cannot" in said)
+    if wrong:
         raise Wrong(f"exit {code}: {said}")
     if code == 0 and after == before:
         raise Wrong(f"exit 0, and still {before}: {said}")

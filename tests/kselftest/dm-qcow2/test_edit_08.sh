@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # The tool is killed after every step of every edit: the device runs again, with the old image or the new one.
-# timeout=240
+# timeout=300
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Tool and guardian are killed after every step of an edit: recover makes the device run, old or new.
-# timeout=150
+# timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
@@ -17,8 +17,8 @@ attach q a.qcow2
 want "killed in shrink" steps shrink
 ok "shrink of a device that nobody has open"
 writer /dev/mapper/q
-for edit in grow external; do
-	want "killed in $edit" steps $edit
+for edit in grow ${QCOW2_FULL:+create delete repair external}; do
+	want "killed in $edit" steps "$edit"
 	ok "$edit under a writer"
 done
 stop_writer

@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Each step of an edit fails in turn, or meets SIGINT: an error, nothing half done, and the device runs.
-# timeout=150
+# timeout=250
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
@@ -28,7 +28,7 @@ create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
 want "SIGINT" steps int shrink
 writer /dev/mapper/q
-want "SIGINT" steps int create external
+want "SIGINT" steps int external ${QCOW2_FULL:+create delete grow repair}
 stop_writer
 runs q
 detach q

@@ -4,19 +4,19 @@
 #
 # Random writes, discards, snapshots and sizes by a device and qcow2ctl, and by qemu-io and qemu-img: the same
 # disks, the same snapshots, and images that go from one to the other and back.
-# timeout=150
+# timeout=250
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
-steps=15
-[ -z "${QCOW2_FULL:-}" ] || steps=200
+steps=15 kinds=(cluster_size=64k)
+[ -z "${QCOW2_FULL:-}" ] || steps=200 kinds=(cluster_size=64k "cluster_size=4k,refcount_bits=64" extended_l2=on)
 scratch ext4
 made q
 seed=0
-for options in cluster_size=64k cluster_size=4k,extended_l2=off,refcount_bits=64; do
+for options in "${kinds[@]}"; do
 	seed=$((seed + 1))
-	want "$options" python3 "$HERE/edit_random.py" "$QCOW2CTL" $seed $steps $options
+	want "$options" python3 "$HERE/edit_random.py" "$QCOW2CTL" $seed $steps "$options"
 	rm -f -- *.qcow2
 	ok "$options"
 done

@@ -4,7 +4,7 @@
 #
 # The control group of the tool is killed as a whole; a new table does not resume; a deadline; a full device; what
 # a machine that went down has left.
-# timeout=150
+# timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
