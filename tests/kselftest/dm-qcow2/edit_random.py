@@ -133,7 +133,7 @@ class Pair:
 
     def delete(self):
         """Delete a snapshot."""
-        if len(self.snapshots) > 1:
+        if self.snapshots:
             tag = DICE.choice(list(self.snapshots))
             del self.snapshots[tag]
             self.edit(["snapshot", "delete", "q", tag], ["snapshot", "-d", tag, "IMAGE"])
