@@ -13,7 +13,7 @@ steps=25 kinds=(cluster_size=64k)
 [ -z "${QCOW2_FULL:-}" ] || steps=200 kinds=(cluster_size=64k "cluster_size=4k,refcount_bits=64" extended_l2=on)
 scratch ext4
 made q
-seed=1
+seed=2
 for options in "${kinds[@]}"; do
 	seed=$((seed + 1))
 	want "$options" python3 "$HERE/edit_random.py" "$QCOW2CTL" $seed $steps "$options"
