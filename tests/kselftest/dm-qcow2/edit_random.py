@@ -177,12 +177,14 @@ class Pair:
 
 def main():
     """Run."""
-    pair, done = Pair(), []
+    pair, done, deck = Pair(), [], []
     steps = (pair.write,) * 5 + (pair.discard,) * 2 + (pair.create,) * 4 + (
         pair.apply, pair.delete, pair.delete, pair.grow, pair.shrink)
     try:
         for number in range(1, STEPS + 1):
-            step = DICE.choice(steps)
+            # Like cards: each has its turn before the next round begins.
+            deck = deck or DICE.sample(steps, len(steps))
+            step = deck.pop()
             done.append(step.__name__)
             step()
             pair.judge()
