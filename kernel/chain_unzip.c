@@ -94,16 +94,14 @@ int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 		.type = image->header.compression_type,
 	};
 	struct qcow2_unzip_job *job;
-	bool allowed;
 	u32 skip;
 	int ret;
 
-	allowed = qcow2_map_compressed_allowed(&image->map, zipped.hoff, zipped.len);
-	*inflated = allowed ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
+	*inflated = zipped.len ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
 	qcow2_epoch_leave(&chain->epoch, epoch);
 	if (*inflated)
 		return 0;
-	if (!allowed)
+	if (!zipped.len)
 		return misplaced(chain, layer, goff, zipped.hoff);
 	ret = qcow2_unzip_begin(&chain->unzip, &zipped, &job);
 	if (ret)
@@ -121,15 +119,15 @@ int qcow2_chain_given_up(struct qcow2_chain *chain, u64 goff,
 			 const struct qcow2_l2_entry *entry, struct qcow2_freed *freed)
 {
 	const struct qcow2_image *top = qcow2_chain_top(chain);
-	u64 hoff = entry->hoff;
-	u32 len = entry->compressed_length;
+	u32 len;
 
-	freed->hclu = qcow2_to_clu(&top->geo, hoff);
+	freed->hclu = qcow2_to_clu(&top->geo, entry->hoff);
 	freed->count = 1;
 	if (entry->kind != QCOW2_CLUSTER_COMPRESSED)
 		return 0;
-	if (!qcow2_map_compressed_allowed(&top->map, hoff, len))
-		return misplaced(chain, 0, goff, hoff);
-	freed->count = qcow2_compressed_last_clu(&top->geo, hoff, len) - freed->hclu + 1;
+	len = qcow2_map_compressed_length(&top->map, entry);
+	if (!len)
+		return misplaced(chain, 0, goff, entry->hoff);
+	freed->count = qcow2_compressed_last_clu(&top->geo, entry->hoff, len) - freed->hclu + 1;
 	return 0;
 }

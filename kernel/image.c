@@ -307,6 +307,7 @@ static int activate_qcow2(struct qcow2_image *image)
 	if (ret)
 		return ret;
 	image->map.end = qcow2_round_up(&image->geo, qcow2_backend_size(&image->backend));
+	image->map.old_end = image->map.end;
 	image->damaged = false;
 	image->meta.staged = 1;
 	image->meta.written = 0;

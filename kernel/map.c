@@ -129,16 +129,20 @@ static bool data_allowed(const struct qcow2_map *map, u64 hoff)
 	       !qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff));
 }
 
-bool qcow2_map_compressed_allowed(const struct qcow2_map *map, u64 hoff, u32 len)
+u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_l2_entry *entry)
 {
-	u64 hclu = qcow2_to_clu(map->geo, hoff);
-	u64 last = qcow2_compressed_last_clu(map->geo, hoff, len);
+	u64 hclu, last;
+	u32 len;
 
-	for (; hclu <= last; hclu++) {
-		if (!data_allowed(map, qcow2_to_off(map->geo, hclu)))
-			return false;
+	if (entry->hoff >= map->old_end)
+		return 0;
+	len = min_t(u64, entry->compressed_length, map->old_end - entry->hoff);
+	last = qcow2_compressed_last_clu(map->geo, entry->hoff, len);
+	for (hclu = qcow2_to_clu(map->geo, entry->hoff); hclu <= last; hclu++) {
+		if (qcow2_metaset_contains(map->metaset, hclu))
+			return 0;
 	}
-	return true;
+	return len;
 }
 
 static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qcow2_slice *slice,
@@ -167,7 +171,7 @@ static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qc
 		break;
 	case QCOW2_CLUSTER_COMPRESSED:
 		extent->kind = QCOW2_EXTENT_COMPRESSED;
-		extent->compressed_length = entry.compressed_length;
+		extent->compressed_length = qcow2_map_compressed_length(map, &entry);
 		return QCOW2_OK;
 	default:
 		return QCOW2_L2_ENTRY_SUBCLUSTERS;

@@ -31,7 +31,7 @@ struct qcow2_extent {
 	u64 len;		/* bytes from goff */
 	/* of goff; DATA, or ZERO with a cluster kept; COMPRESSED: of its bytes; else 0 */
 	u64 hoff;
-	u32 compressed_length;	/* COMPRESSED: bytes at hoff */
+	u32 compressed_length;	/* COMPRESSED: bytes at hoff, 0: none may be there */
 	u64 number;		/* commit that must be durable for this mapping to be */
 	enum qcow2_verdict why;	/* CORRUPT */
 };
@@ -52,6 +52,7 @@ struct qcow2_map {
 	u32 nr_l1_slices;
 	u32 l1_size;			/* entries */
 	u64 end;			/* bytes of the image, whole clusters; grows */
+	u64 old_end;			/* constant while active: end at activation */
 	struct mutex table_lock;	/* creation and copying of L2 tables, and buffer */
 	void *buffer;			/* table_lock: one slice */
 };
@@ -83,10 +84,11 @@ enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map,
 				   struct qcow2_l2_entry *entry);
 
 /*
- * Do the compressed bytes [@hoff, @hoff + @len) lie where data may? What they touch loses a
- * reference each when they are given up.
+ * Bytes of the compressed @entry that are there: up to the end of the image as it was when it
+ * became active, because what was added since belongs to others. 0: it begins behind that, or
+ * touches metadata. All host clusters that these bytes touch lose a reference with the entry.
  */
-bool qcow2_map_compressed_allowed(const struct qcow2_map *map, u64 hoff, u32 len);
+u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_l2_entry *entry);
 
 /* Set the L2 entry of @goff; gives the number of the commit that will hold it. Sleeps. */
 u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw);

@@ -21,6 +21,8 @@
 #include "unzip.h"
 
 #define MAX_JOBS	16
+#define MIN_JOBS	2
+#define JOB_BYTES	SZ_32M	/* of all jobs, about */
 #define CACHE_BYTES	SZ_2M
 #define MIN_CACHED	2
 #define MAX_CACHED	64
@@ -150,7 +152,8 @@ int qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd
 	INIT_LIST_HEAD(&unzip->cached);
 	init_waitqueue_head(&unzip->room);
 	init_waitqueue_head(&unzip->done);
-	unzip->max_jobs = clamp_t(u32, 2 * num_online_cpus(), 2, MAX_JOBS);
+	unzip->max_jobs = clamp_t(u32, min(2 * num_online_cpus(), JOB_BYTES / (3 * size)),
+				  MIN_JOBS, MAX_JOBS);
 	job = job_alloc(unzip, GFP_NOIO);
 	if (!job)
 		return -ENOMEM;

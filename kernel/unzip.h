@@ -5,8 +5,8 @@
  * that one decompression needs, and a small cache of what came out.
  *
  * One job exists from the constructor on, so that reading never depends on
- * free memory; more are made, up to two for each processor, when there is
- * memory for them and somebody to use them. They belong to one device: with
+ * free memory; more are made, up to two for each processor and 32 MiB, when
+ * there is memory for them and somebody to use them. They belong to one device: with
  * images on images nobody waits for a job that waits for him.
  *
  * What a key stands for never changes while an image is active: nobody here

@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Readers of different compressed clusters do not wait for each other, and need no free memory to go on.
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/zip.sh
+. "$HERE/zip.sh"
+
+scratch ext4
+packable content.raw 8 3
+qemu-img convert -c -f raw -O qcow2 content.raw a.qcow2
+attach q a.qcow2
+# The same clusters by one reader and by sixteen, nothing cached. The best of some pairs counts: other
+# machines take processors away.
+python3 - content.raw <<'PY' || fail "sixteen readers are not 1.5 times as fast as one"
+import mmap, os, subprocess, sys, threading, time
+disk = os.open("/dev/mapper/q", os.O_RDONLY | os.O_DIRECT)
+with open(sys.argv[1], "rb") as file:
+    content = file.read()
+clusters = len(content) >> 16
+wrong = []
+
+def read(first, step):
+    buffer = mmap.mmap(-1, 65536)
+    for cluster in range(first, clusters, step):
+        if os.preadv(disk, [buffer], cluster << 16) != 65536 or buffer[:] != content[cluster << 16:cluster + 1 << 16]:
+            wrong.append(cluster)
+
+def run(readers):
+    for word in ("suspend", "resume"):
+        subprocess.run(["dmsetup", word, "q"], check=True)
+    threads = [threading.Thread(target=read, args=(number, readers)) for number in range(readers)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - start
+
+run(1)
+best = 0
+for _ in range(8):
+    one, sixteen = run(1), run(16)
+    best = max(best, one / sixteen)
+    print(f"# one {one:.2f} s, sixteen {sixteen:.2f} s")
+    if best >= 1.5:
+        break
+print("# wrong:", wrong[:5])
+sys.exit(best < 1.5 or bool(wrong))
+PY
+is q ioerrs 0
+detach q
+ok "sixteen readers"
+
+# Each job has more than 6 MiB here.
+qemu-img convert -c -f raw -O qcow2 -o cluster_size=2M,compression_type=zstd content.raw b.qcow2
+attach q b.qcow2
+python3 - content.raw <<'PY' || fail "content differs"
+import ctypes, mmap, os, sys, threading
+disk = os.open("/dev/mapper/q", os.O_RDWR | os.O_DIRECT)
+with open(sys.argv[1], "rb") as file:
+    content = file.read()
+wrong, done = [], []
+
+def available():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return int(next(line for line in file if line.startswith("MemAvailable")).split()[1]) >> 10
+
+def read(number, buffer):
+    for turn in range(24):
+        at = (number * 5 + turn * 7) % 8 << 20 | number << 16
+        if os.preadv(disk, [buffer], at) != 65536 or buffer[:] != content[at:at + 65536]:
+            wrong.append(at)
+    # Its own part of a cluster that the others read: the rest is copied.
+    os.pwritev(disk, [memoryview(buffer)[:4096]], number % 8 << 20 | number << 16)
+    done.append((number % 8 << 20 | number << 16, bytes(buffer[:4096])))
+
+threads = [threading.Thread(target=read, args=(number, mmap.mmap(-1, 65536))) for number in range(16)]
+held = mmap.mmap(-1, available() - 14 << 20)
+library = ctypes.CDLL(None)
+library.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(held))), ctypes.c_size_t(len(held)))
+print("# available:", available(), "MiB")
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+library.munlockall()
+with open(sys.argv[1], "r+b") as file:
+    for at, data in done:
+        file.seek(at)
+        file.write(data)
+print("# wrong:", wrong[:5])
+sys.exit(bool(wrong) or len(done) != 16)
+PY
+is q ioerrs 0
+detach q
+clean b.qcow2
+same b.qcow2 content.raw
+ok "without memory"
