@@ -9,6 +9,8 @@
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/zip.sh
+. "$HERE/zip.sh"
 
 CRASH=$TREE/tests/crash
 operations=${QCOW2_FULL:+4000}
@@ -47,6 +49,12 @@ begin() {
 	if [ "$name" = snapshot ]; then
 		qemu-io -f qcow2 -c 'write -P 0 0 8M' "$IMAGE" >/dev/null
 		qemu-img snapshot -c before "$IMAGE"
+	fi
+	if [ "$name" = compressed ]; then
+		packable packed.raw 8 4
+		truncate -s 16M packed.raw
+		qemu-img convert -f raw -O qcow2 packed.raw "$VM_OUT/packed.qcow2"
+		qemu-img convert -n -c -O qcow2 "$VM_OUT/packed.qcow2" "$IMAGE"
 	fi
 	if [ "${name%-*}" = database ]; then
 		attach q "$IMAGE"
@@ -110,6 +118,7 @@ record_database() {
 record_sectors allocate device www 65536
 record_sectors cow device www 65536 -u -b "$DIR/base.qcow2" -F qcow2
 record_sectors snapshot device www 4096
+record_sectors compressed device wwwzd 65536
 record_sectors mixed device wwwzd 4096
 record_sectors growth device wwwd 512 -o refcount_bits=64
 record_sectors suspend device wwz 4096

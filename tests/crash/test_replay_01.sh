@@ -13,7 +13,7 @@ trap 'rm -rf "$temp"' EXIT
 points=36
 kept=1
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; }
-workloads=${*:-allocate cow snapshot mixed growth suspend file database-wal database-delete}
+workloads=${*:-allocate cow snapshot compressed mixed growth suspend file database-wal database-delete}
 
 echo "KTAP version 1"
 disks=()
@@ -35,7 +35,11 @@ report() {
 mkdir "$temp/kept"
 for name in $workloads; do
 	options=()
-	[ "$name" != cow ] || options+=(--base "$temp/out/base.qcow2")
+	# What was there before: below the image, or in it.
+	case $name in
+	cow) options+=(--base "$temp/out/base.qcow2") ;;
+	compressed) options+=(--base "$temp/out/packed.qcow2") ;;
+	esac
 	case $name in file | database-delete) options+=(--file image.qcow2) ;; esac
 	if python3 "$here/replay.py" "$temp/out/$name.medium" "$temp/$name.log" "$temp/out/$name.journal" $points \
 		--keep "$temp/kept" $kept "${options[@]}" >"$temp/log" 2>&1; then
