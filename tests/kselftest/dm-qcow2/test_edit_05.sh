@@ -5,6 +5,7 @@
 # A hundred snapshots in a row under a database and a writer: each that is looked at mounts, passes fsck and
 # SQLite's integrity check, and has every row that was durable before it.
 # timeout=300
+# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -4,6 +4,7 @@
 #
 # The tool is killed after every step of every edit: the device runs again, with the old image or the new one.
 # timeout=300
+# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

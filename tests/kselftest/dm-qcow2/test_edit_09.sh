@@ -4,6 +4,7 @@
 #
 # Tool and guardian are killed after every step of an edit: recover makes the device run, old or new.
 # timeout=200
+# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -4,6 +4,7 @@
 #
 # Each step of an edit fails in turn, or meets SIGINT: an error, nothing half done, and the device runs.
 # timeout=250
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -5,6 +5,7 @@
 # Random writes, discards, snapshots and sizes by a device and qcow2ctl, and by qemu-io and qemu-img: the same
 # disks, the same snapshots, and images that go from one to the other and back.
 # timeout=250
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

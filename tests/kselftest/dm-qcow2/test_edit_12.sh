@@ -5,6 +5,7 @@
 # The control group of the tool is killed as a whole; a new table does not resume; a deadline; a full device; what
 # a machine that went down has left.
 # timeout=200
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -55,7 +55,7 @@ ok "bitmaps are kept, or dropped when asked"
 
 create messages 8M
 attach q messages
-for words in "" nonsense "retry now" "handover" "handover x" check check_stop; do
+for words in "" nonsense "retry now" "handover" "handover x" "check now" "check_stop now"; do
 	# shellcheck disable=SC2086
 	out=$(dmsetup message q 0 $words 2>&1) && fail "message '$words' was taken"
 	[ -z "$words" ] || grep -q "Invalid argument" <<<"$out" || fail "message '$words': $out"

@@ -4,6 +4,7 @@
 #
 # The tool is killed at every step of putting a layer in; then its guardian too, and recover cleans up.
 # timeout=150
+# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"

@@ -4,6 +4,7 @@
 #
 # The same while a layer is taken out; and every step of both fails once.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"
