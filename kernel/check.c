@@ -45,6 +45,7 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include "check_walk.h"
 
 #define WINDOW		(4ULL << 20)	/* clusters */
@@ -187,7 +188,8 @@ static int __start(struct qcow2_check *check)
 	}
 	WRITE_ONCE(check->percent, 0);
 	WRITE_ONCE(check->state, QCOW2_CHECK_RUNNING);
-	queue_work(chain->read_lane, &check->work);
+	/* Not in a lane: without memory its rescuer would wait here for what it has to do itself. */
+	queue_work(system_long_wq, &check->work);
 	return 0;
 }
 
