@@ -188,7 +188,7 @@ static int __start(struct qcow2_check *check)
 	}
 	WRITE_ONCE(check->percent, 0);
 	WRITE_ONCE(check->state, QCOW2_CHECK_RUNNING);
-	/* Not in a lane: without memory its rescuer would wait here for what it has to do itself. */
+	/* Not in a lane: its rescuer would wait here for what it has to do itself. */
 	queue_work(system_long_wq, &check->work);
 	return 0;
 }
