@@ -17,6 +17,7 @@
 #include "loop.h"
 #include "mem.h"
 #include "module.h"
+#include "text.h"
 
 #define OWN	"qcow2ctl: own"
 #define CONTROL	"/dev/loop-control"
@@ -98,20 +99,8 @@ char *loop_file(dev_t device, bool *own)
 {
 	MEM_FREE char *path = mem_printf("/sys/dev/block/%u:%u/loop/backing_file", major(device),
 					 minor(device));
-	FILE *file = fopen(path, "re");
-	char *line = NULL;
-	size_t size = 0;
+	char *line = text_first_line(path);
 
-	*own = false;
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	} else {
-		line[strcspn(line, "\n")] = '\0';
-		*own = is_own(device);
-	}
-	fclose(file);
+	*own = line && is_own(device);
 	return line;
 }

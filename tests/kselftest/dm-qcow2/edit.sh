@@ -7,16 +7,35 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/locks.sh"
 
-# busy SIZE [SECONDS]: a.qcow2 as device q, with a mounted ext4 at /mnt/guest and a writer on it.
-busy() {
-	scratch ext4
-	create a.qcow2 "$1"
+# mounted SIZE [SECONDS [CREATE-OPTION...]]: a.qcow2 as device q, ext4 on it at /mnt/guest, and a writer there that
+# pauses for so long after each block.
+mounted() {
+	create "${@:3}" a.qcow2 "$1"
 	attach q a.qcow2
 	mkfs.ext4 -q /dev/mapper/q
 	mkdir -p /mnt/guest
 	mount /dev/mapper/q /mnt/guest
 	MOUNTS+=(/mnt/guest)
 	writer /mnt/guest/busy "${2:-0}"
+}
+
+# steps HOW EDIT...: disturb each step of these edits of q over a.qcow2, see edit_steps.py.
+steps() {
+	local step
+	step=$(command -v edit_step.so) || fail "edit_step.so is not built"
+	python3 "$HERE/edit_steps.py" "$QCOW2CTL" "$step" q "$DIR/a.qcow2" "$@"
+}
+
+# written: the end of a test whose edits made images: all are clean.
+written() {
+	local image
+	stop_writer
+	runs q
+	detach q
+	for image in *.qcow2; do
+		clean "$image"
+	done
+	ok "the images are clean"
 }
 
 # does COMMAND...: qcow2ctl must succeed; sets OUT to all that it prints.

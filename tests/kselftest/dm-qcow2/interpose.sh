@@ -19,15 +19,9 @@ end_writer() {
 }
 trap end_writer EXIT
 
-# mounted SIZE: q over a new image a.qcow2, ext4 on it at /mnt/guest, and a writer.
-mounted() {
-	create a.qcow2 "$1"
-	attach q a.qcow2
-	mkfs.ext4 -q /dev/mapper/q
-	mkdir -p /mnt/guest
-	mount /dev/mapper/q /mnt/guest
-	MOUNTS+=(/mnt/guest)
-	writer /mnt/guest/busy
+# remembered SIZE: mounted, and all that has to be as before is known.
+remembered() {
+	mounted "$1"
 	NUMBER=$(number q)
 	remember
 }

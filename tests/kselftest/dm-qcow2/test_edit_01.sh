@@ -8,7 +8,8 @@
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
-busy 64M
+scratch ext4
+mounted 64M
 echo first >/mnt/guest/mark
 sync -f /mnt/guest
 pauses snapshot create q first

@@ -10,13 +10,7 @@
 . "$(dirname "$0")/edit.sh"
 
 scratch ext4
-create -o cluster_size=4k a.qcow2 64M
-attach q a.qcow2
-mkfs.ext4 -q /dev/mapper/q
-mkdir -p /mnt/guest
-mount /dev/mapper/q /mnt/guest
-MOUNTS+=(/mnt/guest)
-writer /mnt/guest/busy
+mounted 64M 0 -o cluster_size=4k
 suspended=/sys/dev/block/$(number q)/dm/suspended
 kill_at() { python3 "$HERE/edit_kill.py" "$(number q)" q "$@"; }
 want "killed in a create" kill_at 16 10 "$QCOW2CTL" snapshot create q s%d

@@ -8,7 +8,8 @@
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
-busy 64M
+scratch ext4
+mounted 64M
 echo first >/mnt/guest/mark
 pauses snapshot create --external b.qcow2 q
 [ "$(dmsetup table q)" = "0 131072 qcow2 2 qcow2 $DIR/b.qcow2 qcow2 $DIR/a.qcow2" ] || fail "$(dmsetup table q)"

@@ -10,7 +10,8 @@
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
-busy 64M 0.02
+scratch ext4
+mounted 64M 0.02
 mkdir -p /mnt/then
 python3 "$HERE/edit_database.py" fill /mnt/guest/rows.db "$DIR/enough" "$DIR/committed" &
 database=$!

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/interpose.sh"
 
 scratch ext4
-mounted 64M
+remembered 64M
 does interpose --list
 want "a list of nothing" [ -z "$OUT" ]
 put_in linear linear

@@ -12,7 +12,7 @@ need_module dm-era
 need_module dm-snapshot
 need_module dm-mirror
 scratch ext4
-mounted 32M
+remembered 32M
 put_in era era
 want "its state" [ -f a.qcow2.q.era ]
 does interpose --list

@@ -12,7 +12,7 @@
 need_module dm-era
 need_module dm-snapshot
 scratch ext4
-mounted 32M
+remembered 32M
 for point in state real loaded suspended handed below frozen; do
 	killed $point era
 	as_before

@@ -11,7 +11,7 @@
 
 need_module dm-era
 scratch ext4
-mounted 32M
+remembered 32M
 put_in era era
 for point in loaded suspended below handed; do
 	killed $point --remove

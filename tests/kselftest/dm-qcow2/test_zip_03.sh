@@ -4,11 +4,8 @@
 #
 # Compressed clusters that are valid, though QEMU would not write them: streams, frames, places.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
-
-make() { zip_image.py make "$@"; }
-holds() { zip_image.py read /dev/mapper/q "$1" || fail "$2"; }
+# shellcheck source=tests/kselftest/dm-qcow2/zip.sh
+. "$(dirname "$0")/zip.sh"
 
 scratch xfs
 for type in zlib zstd; do

@@ -4,15 +4,13 @@
 #
 # Compressed clusters that are damaged, or lie where none may: an error there and nowhere else. What is damaged can be replaced.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/zip.sh
+. "$(dirname "$0")/zip.sh"
 
 # part CLUSTER, whole CLUSTER: write 4 KiB, or all of it.
 part() { dd if=/dev/zero of=/dev/mapper/q bs=4k seek=$(($1 * 16)) count=1 oflag=direct status=none 2>/dev/null; }
 whole() { dd if=/dev/zero of=/dev/mapper/q bs=64k seek="$1" count=1 oflag=direct status=none 2>/dev/null; }
 discard() { blkdiscard -f -o $(($1 * 65536)) -l 65536 /dev/mapper/q 2>/dev/null; }
-make() { zip_image.py make "$@"; }
-holds() { zip_image.py read /dev/mapper/q "$1" || fail "$2"; }
 
 scratch xfs
 for type in zlib zstd; do

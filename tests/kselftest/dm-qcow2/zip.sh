@@ -36,3 +36,8 @@ inflated() {
 	trace_forget
 	[ "$count" = "$1" ] || fail "$2: $count clusters were inflated, not $1"
 }
+
+# make KIND TYPE IMAGE MODEL: an image that QEMU would not write, see zip_image.py.
+make() { zip_image.py make "$@"; }
+# holds MODEL SENTENCE: q shows it.
+holds() { zip_image.py read /dev/mapper/q "$1" || fail "$2"; }
