@@ -27,6 +27,7 @@
 #include "lock.h"
 #include "mem.h"
 #include "module.h"
+#include "move.h"
 #include "partition.h"
 #include "run.h"
 #include "snapshot_table.h"
@@ -70,10 +71,23 @@ static int refuse_unrepaired(const struct image *image, const char *state)
 	return ret;
 }
 
+static int refuse_moved(const struct image *image)
+{
+	MEM_FREE char *dest = move_mark_of(image);
+	MEM_FREE char *shown = dest ? text_printable(dest) : NULL;
+
+	if (!shown)
+		return 0;
+	err_fail(ERR_POLICY, image->path, "image is stale, its disk has moved to %s", shown);
+	err_hint("attach that, or this one with --read-only");
+	return ERR_POLICY;
+}
+
 /* What the top layer's header forbids. */
 static int check_top(const struct attach_request *request, const struct image *top)
 {
 	const struct qcow2_header *h = &top->header;
+	int ret;
 
 	if (request->readonly)
 		return 0;
@@ -81,6 +95,9 @@ static int check_top(const struct attach_request *request, const struct image *t
 		return refuse_unrepaired(top, "marked corrupt");
 	if (h->incompatible_features & QCOW2_INCOMPAT_DIRTY)
 		return refuse_unrepaired(top, "dirty (it was not closed cleanly)");
+	ret = refuse_moved(top);
+	if (ret)
+		return ret;
 	if (h->has_bitmaps && !request->drop_bitmaps) {
 		err_fail(ERR_POLICY, top->path,
 			 "image has persistent bitmaps, which writing would make invalid");

@@ -48,7 +48,8 @@ static bool ends_with(const char *text, const char *end)
 
 static bool is_private(const struct dm_device *dm)
 {
-	return ends_with(dm->uuid, "-real") || ends_with(dm->uuid, "-frozen");
+	return ends_with(dm->uuid, "-real") || ends_with(dm->uuid, "-frozen") ||
+	       ends_with(dm->uuid, "-copy");
 }
 
 static bool has_our_uuid(const struct dm_device *dm)
@@ -165,11 +166,13 @@ static void describe(struct device *device)
 		read_target(device, dm);
 		return;
 	}
-	/* A layer: the image is under NAME.real. */
-	device->layer = mem_strdup(dm->target);
 	MEM_FREE char *name = mem_printf("%s.real", dm->name);
+	int ret = dm_query(name, &real);
 
-	if (!dm_query(name, &real) && real.target && !strcmp(real.target, DEVICE_TARGET))
+	/* A layer: the image is under NAME.real. Without that it is one that has moved, and has none. */
+	if (ret != -ENXIO || strcmp(dm->target, "linear"))
+		device->layer = mem_strdup(dm->target);
+	if (!ret && real.target && !strcmp(real.target, DEVICE_TARGET))
 		read_target(device, &real);
 	else
 		status_parse(NULL, &device->status);

@@ -23,6 +23,9 @@
 #include "mem.h"
 
 #define SETTLE_SECONDS	60
+/* udev makes nothing of the device but a node. */
+#define PRIVATE		(DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG | \
+			 DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG)
 
 static uint32_t cookie;
 static bool is_set_up;
@@ -364,8 +367,6 @@ int dm_resume_only(const char *name)
 
 int dm_resume_private(const char *name)
 {
-	uint16_t flags = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
-			 DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG;
 	struct dm_task *task;
 	int ret;
 
@@ -373,7 +374,7 @@ int dm_resume_private(const char *name)
 	if (!ret && !dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE))
 		ret = -EINVAL;
 	if (!ret)
-		ret = set_cookie(task, flags);
+		ret = set_cookie(task, PRIVATE);
 	return finish(task, ret);
 }
 
@@ -411,6 +412,19 @@ int dm_suspend(const char *name, bool freeze, bool flush)
 	task = new_task(DM_DEVICE_SUSPEND, name, &ret);
 	if (!ret && ((!freeze && !dm_task_skip_lockfs(task)) || (!flush && !dm_task_no_flush(task))))
 		ret = -EINVAL;
+	return finish(task, ret);
+}
+
+int dm_rename(const char *name, const char *other)
+{
+	struct dm_task *task;
+	int ret;
+
+	task = new_task(DM_DEVICE_RENAME, name, &ret);
+	if (!ret && !dm_task_set_newname(task, other))
+		ret = -EINVAL;
+	if (!ret)
+		ret = set_cookie(task, PRIVATE);
 	return finish(task, ret);
 }
 

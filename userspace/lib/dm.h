@@ -69,6 +69,8 @@ int dm_swap(const char *name, bool freeze);
  * flight is finished, else it waits for the resume. -EINTR: a signal came, and the device runs.
  */
 int dm_suspend(const char *name, bool freeze, bool flush);
+/* Another name for a device that is a part of another one; see dm_resume_private(). */
+int dm_rename(const char *name, const char *other);
 /* Forget the inactive table. */
 int dm_clear(const char *name);
 /* A message to the target at sector 0. */

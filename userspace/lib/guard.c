@@ -42,6 +42,7 @@ static struct {
 	u64 sectors;			/* of the live table */
 	u64 want;			/* 0: of guard.line */
 	bool renew;			/* the image may have become another one */
+	bool rested;			/* it has run in between */
 	u64 begin;			/* ns */
 } guard;
 
@@ -165,6 +166,8 @@ static int look(const char *name, const struct guard_request *request)
 	guard.line.params = guard.real ? table_format(&guard.device.table) :
 					 mem_strdup(guard.device.dm.table);
 	guard.line.state = request->state ? mem_strdup(request->state) : NULL;
+	guard.line.moves = request->moved && guard.device.image ? mem_strdup(guard.device.image) : NULL;
+	guard.line.moved = request->moved;
 	guard.line.sectors = guard.device.dm.sectors;
 	guard.line.readonly = guard.device.dm.readonly;
 	guard.sectors = guard.line.sectors;
@@ -374,6 +377,11 @@ static int resume(void)
 	return ret;
 }
 
+static void note_pause(u64 pause)
+{
+	err_note("paused %s for %.1f ms", name_of(), pause / 1e6);
+}
+
 static void give_back(void)
 {
 	bool runs = !guard.suspended;
@@ -419,7 +427,7 @@ static int end(void)
 	}
 	dm_settle();
 	if (suspended && !guard.suspended)
-		err_note("paused %s for %.1f ms", name_of(), paused / 1e6);
+		note_pause(paused);
 	give_back();
 	return ret;
 }
@@ -478,20 +486,30 @@ int guard_reload(const char *name, const struct guard_request *request, const ch
  * Changes of the stack
  */
 
-int guard_point(const char *point)
+void guard_rest(void)
 {
-	const char *fault = getenv("QCOW2CTL_FAULT");
-	size_t len = strlen(point);
+	u64 pause = guard_now() - guard.begin;
 
-	if (!fault || strncmp(fault, point, len))
-		return 0;
-	if (!strcmp(fault + len, "="))
-		return -EIO;
-	if (!strcmp(fault + len, "!") && guard.guardian > 0)
-		kill(guard.guardian, SIGKILL);
-	if (!fault[len] || fault[len] == '!')
-		kill(getpid(), SIGKILL);
-	return 0;
+	guard.suspended = false;
+	guard.rested = true;
+	tell_guardian(GUARD_RESTS);
+	out_let_go();
+	note_pause(pause);
+}
+
+void guard_wake(void)
+{
+	out_hold();
+	guard.begin = guard_now();
+}
+
+void guard_spare_state(void)
+{
+	free(guard.line.state);
+	guard.line.state = NULL;
+	/* The guardian has it in his memory. */
+	tell_guardian(GUARD_SPARES);
+	guard_write_intent(name_of(), &guard.line);
 }
 
 /* The one end of it, after success too. */
@@ -520,13 +538,17 @@ int guard_change(const char *name, const struct guard_request *request,
 	if (!ret)
 		ret = change->prepare(&guard.device, change->data);
 	if (!ret) {
-		out_hold();
-		guard.begin = guard_now();
+		guard_wake();
 		ret = change->apply(&guard.device, change->data);
 		paused = guard.suspended;
 		pause = guard_now() - guard.begin;
 		if (!ret)
 			out_let_go();
+	}
+	/* What it had got is taken away again. */
+	if (ret && guard.rested && !paused) {
+		guard.begin = guard_now();
+		paused = true;
 	}
 	if (guard.intent)
 		ret = settle(ret);
@@ -536,7 +558,7 @@ int guard_change(const char *name, const struct guard_request *request,
 		pause = guard_now() - guard.begin;
 	out_let_go();
 	if (paused && !guard.suspended)
-		err_note("paused %s for %.1f ms", name_of(), pause / 1e6);
+		note_pause(pause);
 	give_back();
 	return ret;
 }

@@ -35,7 +35,12 @@
 #include "device.h"
 
 #define GUARD_SECONDS		30
+/* How much of the time mirrors may copy, in percent; 0 is what a move sets that keeps a rate. */
+#define GUARD_SHARE		"/sys/module/dm_mirror/parameters/raid1_resync_throttle"
 #define GUARD_STATE_FOLDER	"/var/lib/qcow2ctl"
+
+/* The device has left @image for @dest. */
+typedef void guard_moved(const char *image, const char *dest);
 
 struct guard_request {
 	bool writes;		/* a read-only device is refused */
@@ -48,6 +53,11 @@ struct guard_request {
 	u64 sectors;
 	const char *file;	/* one more that must not lie on the device, or NULL */
 	const char *state;	/* a file that goes when the device has no layer at the end, or NULL */
+	/*
+	 * The device moves to another image, which is @state: that stays when the device has got there, else
+	 * the device gets its old image back. Called in the first case, by whoever is there to do it.
+	 */
+	guard_moved *moved;
 };
 
 /*
@@ -94,10 +104,13 @@ int guard_change(const char *name, const struct guard_request *request,
 /* For apply(): suspend NAME, or a part of it, in time. */
 int guard_halt(const char *name, bool freeze, bool flush);
 /*
- * For tests: variable QCOW2CTL_FAULT is "POINT" (end here as if killed), "POINT!" (the guardian, too) or
- * "POINT=" (-EIO). Otherwise 0.
+ * For apply(): NAME runs for a while that has no limit, and what it prints is seen; from guard_wake() on, and
+ * the next guard_halt(), it is as before.
  */
-int guard_point(const char *point);
+void guard_rest(void);
+void guard_wake(void);
+/* For prepare(): what stands where the new state was to be is not ours. */
+void guard_spare_state(void);
 
 /* What the parts know of each other. */
 
@@ -112,12 +125,16 @@ struct guard_line {
 	char *params;
 	char *copy;		/* path of the copy of NAME.intent, or NULL or "" */
 	char *state;		/* of struct guard_request, or NULL */
+	char *moves;		/* path of the image that the device is about to leave, or NULL */
+	guard_moved *moved;	/* not in NAME.intent */
 };
 
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
 int guard_check_places(const struct device *device, const char *file);
 /* One attempt of that which follows. */
 int guard_settle(const char *name, const struct guard_line *line, bool impatient);
+/* Is NAME where it was to be moved to? */
+bool guard_has_moved(const char *name, const struct guard_line *line);
 /* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
 int guard_rescue(const char *name, const struct guard_line *line);
 /*
@@ -129,11 +146,13 @@ int guard_fit(const char *name, const struct guard_line *line);
  * Fork the guardian. *@fd is the socket to it; @keep are descriptors that it
  * keeps, -1 at the end.
  */
-int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
+int guard_fork(const char *name, struct guard_line *line, unsigned int seconds,
 	       const int *keep, int *fd, pid_t *pid);
 /* Words to the guardian. */
 #define GUARD_SUSPENDED	's'	/* from now on the seconds are counted again */
 #define GUARD_DONE	'd'	/* it runs */
+#define GUARD_SPARES	'k'	/* the state is not ours */
+#define GUARD_RESTS	'w'	/* it runs, and the seconds are not counted until the next suspend */
 
 /* Negative errno. The copy is made if it can be. */
 int guard_write_intent(const char *name, const struct guard_line *line);

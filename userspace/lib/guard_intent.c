@@ -6,9 +6,10 @@
  * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
  * block device, tells after a reboot that an edit was cut off.
  *
- * Five lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
+ * Six lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
  * image's table; the path of the copy, empty if there is none; the boot's id; the file
- * that goes when the device has no layer any more, empty if there is none.
+ * that goes when the device has no layer any more, empty if there is none; the image that the
+ * device is about to leave for that file, empty if it does not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,9 +75,10 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
-		line->copy ? line->copy : "", boot, line->state ? line->state : "");
+		line->copy ? line->copy : "", boot, line->state ? line->state : "",
+		line->moves ? line->moves : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -102,6 +104,14 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 	return 0;
 }
 
+static void forget_empty(char **text)
+{
+	if (!*text || **text)
+		return;
+	free(*text);
+	*text = NULL;
+}
+
 /* @boot: of the machine that wrote it, for the caller to free; or NULL. */
 static int read_file(const char *path, struct guard_line *line, char **boot)
 {
@@ -121,6 +131,7 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->copy = read_line(file);
 	wrote = read_line(file);
 	line->state = read_line(file);
+	line->moves = read_line(file);
 	fclose(file);
 	if (boot)
 		*boot = wrote ? mem_strdup(wrote) : NULL;
@@ -129,10 +140,8 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->sectors = sectors;
 	line->other = other;
 	line->readonly = !strcmp(mode, "ro");
-	if (line->state && !*line->state) {
-		free(line->state);
-		line->state = NULL;
-	}
+	forget_empty(&line->state);
+	forget_empty(&line->moves);
 	return 0;
 }
 
@@ -167,5 +176,6 @@ void guard_release_line(struct guard_line *line)
 	free(line->params);
 	free(line->copy);
 	free(line->state);
+	free(line->moves);
 	memset(line, 0, sizeof(*line));
 }

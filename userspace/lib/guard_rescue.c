@@ -24,6 +24,7 @@
 #define PATIENCE	5	/* seconds */
 #define RESCUE_PAUSE_NS	20000000
 #define READY		'r'
+#define NEVER		(~0ULL)
 
 /* ------------------------------------------------------------------------
  * Rescue
@@ -104,7 +105,7 @@ static void close_others(const int *keep)
 }
 
 /* Why does it have to act? 0: all is well. 1: the other died. 2: he takes too long. */
-static int watch(int fd, unsigned int seconds)
+static int watch(int fd, unsigned int seconds, struct guard_line *line)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLIN };
 	/* He has his own alarm clock for the suspend. */
@@ -123,17 +124,22 @@ static int watch(int fd, unsigned int seconds)
 			return 1;
 		if (word == GUARD_DONE)
 			return 0;
-		end = seconds_now() + seconds;
+		if (word == GUARD_SPARES)
+			line->state = NULL;
+		else if (word == GUARD_RESTS)
+			end = NEVER;
+		else
+			end = seconds_now() + seconds;
 	}
 }
 
-static void be_guardian(const char *name, const struct guard_line *line, unsigned int seconds,
+static void be_guardian(const char *name, struct guard_line *line, unsigned int seconds,
 			int fd, pid_t other)
 {
 	int why, ret;
 	char word;
 
-	why = watch(fd, seconds);
+	why = watch(fd, seconds, line);
 	if (!why)
 		return;
 	if (why == 2) {
@@ -150,6 +156,8 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 		return;
 	}
 	ret = guard_fit(name, line);
+	if (line->moved && guard_has_moved(name, line))
+		line->moved(line->moves, line->state);
 	guard_forget_intent(name, line);
 	if (ret)
 		err_warn(name, "the device could not get the length of its disk: %s", strerror(-ret));
@@ -206,7 +214,7 @@ static void prepare(const int *keep)
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 }
 
-int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
+int guard_fork(const char *name, struct guard_line *line, unsigned int seconds,
 	       const int *keep, int *fd, pid_t *pid)
 {
 	pid_t self = getpid();

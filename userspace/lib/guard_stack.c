@@ -11,31 +11,44 @@
  *	qcow2		NAME.real gives the image back if it has it, NAME is resumed, the parts go
  *	a layer		NAME.real is resumed, then NAME; if that layer cannot run, it is taken away
  *
+ * A device that moves (move.h) has a second part, NAME.copy, and its layer is always taken away. When it
+ * has got there, its table is neither its old one nor that of a layer, and the parts go. For a moment
+ * the parts have other names, since an image goes from NAME.real to NAME only: so they get these back first.
+ *
  * A table that waits for a resume never got its turn, and is forgotten before that. Each attempt begins
  * with a look, so it does not matter what the one before it has done.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "err.h"
 #include "guard.h"
 #include "mem.h"
 
+#define SECTOR	512
+
 struct stack {
 	const char *name;
 	const struct guard_line *line;
 	bool impatient;
-	char *real, *frozen;
+	char *real, *frozen, *copy;
 	struct dm_device top, below;	/* empty: not there */
 };
 
+static bool ends_with(const char *text, const char *end)
+{
+	size_t text_len = strlen(text), end_len = strlen(end);
+
+	return text_len > end_len && !strcmp(text + text_len - end_len, end);
+}
+
 static bool is_part(const struct dm_device *dm)
 {
-	size_t len = dm->uuid ? strlen(dm->uuid) : 0;
-
-	return len && !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX)) &&
-	       ((len > 5 && !strcmp(dm->uuid + len - 5, "-real")) ||
-		(len > 7 && !strcmp(dm->uuid + len - 7, "-frozen")));
+	return dm->uuid && !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX)) &&
+	       (ends_with(dm->uuid, "-real") || ends_with(dm->uuid, "-frozen") ||
+		ends_with(dm->uuid, "-copy"));
 }
 
 static bool has_image(const struct dm_device *dm)
@@ -71,17 +84,44 @@ static int remove_part(const char *name)
 	return ret == -ENXIO ? 0 : ret;
 }
 
+/* An image on a device is none any more when its first bytes are gone. */
+static int wipe(const char *path)
+{
+	static const char magic[4] = "QFI\xfb", nothing[SECTOR];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	char found[sizeof(magic)];
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, found, sizeof(found), 0) == sizeof(found) &&
+	    !memcmp(found, magic, sizeof(magic)) &&
+	    (pwrite(fd, nothing, sizeof(nothing), 0) != sizeof(nothing) || fsync(fd)))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static int remove_state(const char *path)
+{
+	struct stat st;
+
+	if (!stat(path, &st) && S_ISBLK(st.st_mode))
+		return wipe(path);
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
 /* NAME has no layer any more, or never had. */
-static int remove_parts(const struct stack *s)
+static int remove_parts(const struct stack *s, bool state)
 {
 	int ret = remove_part(s->frozen);
 
 	if (!ret)
+		ret = remove_part(s->copy);
+	if (!ret)
 		ret = remove_part(s->real);
 	dm_settle();
-	if (!ret && s->line->state && unlink(s->line->state) && errno != ENOENT)
-		ret = -errno;
-	return ret;
+	return !ret && state && s->line->state ? remove_state(s->line->state) : ret;
 }
 
 /* What NAME.real has is NAME's from its next resume on. A device that only reads needs no permission. */
@@ -117,7 +157,7 @@ static int settle_image(const struct stack *s)
 		hand_back(s);
 		ret = resume_image(s, false);
 	}
-	return ret ? ret : remove_parts(s);
+	return ret ? ret : remove_parts(s, true);
 }
 
 static int resume_part(const char *name)
@@ -147,28 +187,118 @@ static int settle_layer(const struct stack *s)
 	err_debug("%s: layer %s does not run: %s", s->name, s->top.target, strerror(-ret));
 	hand_back(s);
 	ret = resume_image(s, true);
-	return ret ? ret : remove_parts(s);
+	return ret ? ret : remove_parts(s, true);
+}
+
+/* ------------------------------------------------------------------------
+ * A device that moves
+ */
+
+/* Its own part has the old image under NAME.real, the new one's is NAME.copy. */
+static int restore_names(const struct stack *s)
+{
+	struct dm_device old, new;
+	int ret = dm_query(s->frozen, &old);
+
+	if (!ret && ends_with(old.uuid, "-real")) {
+		if (!dm_query(s->real, &new) && ends_with(new.uuid, "-copy"))
+			ret = dm_rename(s->real, s->copy);
+		dm_release(&new);
+		if (!ret)
+			ret = dm_rename(s->frozen, s->real);
+	}
+	dm_release(&old);
+	return ret == -ENXIO ? 0 : ret;
+}
+
+static bool is_there(const struct dm_device *top, const struct guard_line *line)
+{
+	if (!line->moves || !top->live)
+		return false;
+	return has_image(top) ? strcmp(top->table, line->params) != 0 :
+				!strcmp(top->target, "linear");
+}
+
+/* The tool that had set it may not be there any more. */
+static void reset_share(void)
+{
+	int fd = open(GUARD_SHARE, O_RDWR | O_CLOEXEC);
+	char text[2];
+
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text)) == sizeof(text) && !memcmp(text, "0\n", sizeof(text)))
+		(void)!pwrite(fd, "100", 3, 0);
+	close(fd);
+}
+
+bool guard_has_moved(const char *name, const struct guard_line *line)
+{
+	struct dm_device top;
+	bool there = !dm_query(name, &top) && is_there(&top, line);
+
+	dm_release(&top);
+	return there;
+}
+
+/* Back to the old image. What the layer holds back, since a copy of it fails, is not to get lost. */
+static int settle_back(const struct stack *s)
+{
+	const struct guard_line *line = s->line;
+	int ret = dm_load(s->name, DEVICE_TARGET, line->sectors, line->params, line->readonly);
+
+	if (!ret && !s->top.suspended)
+		ret = dm_suspend(s->name, false, false);
+	if (!ret) {
+		hand_back(s);
+		ret = dm_resume_only(s->name);
+	}
+	reset_share();
+	return ret ? ret : remove_parts(s, true);
+}
+
+/* The new image: NAME.copy gives it to NAME. */
+static int settle_there(const struct stack *s)
+{
+	MEM_FREE char *word = mem_printf("handover %u:%u", s->top.major, s->top.minor);
+	int ret = 0;
+
+	if (s->top.suspended) {
+		dm_suspend(s->copy, false, true);
+		dm_message(s->copy, word);
+		ret = dm_resume_only(s->name);
+	}
+	if (ret && (ret != -EBUSY || s->impatient) && has_image(&s->below))
+		return settle_back(s);
+	return ret ? ret : remove_parts(s, false);
 }
 
 int guard_settle(const char *name, const struct guard_line *line, bool impatient)
 {
 	MEM_FREE char *real = mem_printf("%s.real", name), *frozen = mem_printf("%s.frozen", name);
+	MEM_FREE char *copy = mem_printf("%s.copy", name);
 	struct stack s = { .name = name, .line = line, .impatient = impatient,
-			   .real = real, .frozen = frozen };
+			   .real = real, .frozen = frozen, .copy = copy };
 	int ret = dm_query(name, &s.top), gone = 0;
 
 	if (!ret && s.top.inactive)
 		ret = dm_clear(name);
+	if ((!ret || ret == -ENXIO) && line->moves)
+		gone = restore_names(&s);
+	if (gone)
+		ret = gone;
 	if (!ret)
 		gone = dm_query(real, &s.below);
 	if (!gone && !is_part(&s.below))
 		dm_release(&s.below);
 	if (ret == -ENXIO)
-		ret = remove_parts(&s);
+		ret = remove_parts(&s, !line->moves);
+	else if (!ret && is_there(&s.top, line))
+		ret = settle_there(&s);
 	else if (!ret && (!s.top.live || has_image(&s.top)))
 		ret = settle_image(&s);
 	else if (!ret)
-		ret = settle_layer(&s);
+		ret = line->moves ? settle_back(&s) : settle_layer(&s);
 	dm_release(&s.top);
 	dm_release(&s.below);
 	return ret;

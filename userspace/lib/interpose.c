@@ -35,27 +35,6 @@ struct insert {
  * May it be?
  */
 
-static int need_target(const struct insert *in, const char *target, const char *known)
-{
-	MEM_FREE char *module = known ? mem_strdup(known) : mem_printf("dm-%s", target);
-	unsigned int version[3];
-	int ret;
-
-	if (text_has_control(target))
-		return err_usage("--table: its target has control characters");
-	if (!dm_target_version(target, version))
-		return 0;
-	module_load(module);
-	ret = dm_target_version(target, version);
-	if (!ret)
-		return 0;
-	if (ret != -ENOENT)
-		return device_fail(ret, in->request->name);
-	ret = err_fail(ERR_UNSUPPORTED, in->request->name, "the kernel has no target %s", target);
-	err_hint("load module %s, if there is one", module);
-	return ret;
-}
-
 static char *find_target(const struct insert *in)
 {
 	const char *table = in->request->table;
@@ -66,90 +45,24 @@ static char *find_target(const struct insert *in)
 	return mem_strndup(table, strcspn(table, " "));
 }
 
-static int check_device(const struct insert *in, const struct device *device)
+static int check(const struct insert *in, const struct device *device)
 {
-	const char *name = device->dm.name, *mode = device->status.mode;
-	const char *space = device->status.space;
+	MEM_FREE char *writer = in->recipe->writes ? mem_printf("layer %s", in->recipe->name) : NULL;
 
-	if (device->layer) {
-		err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
-		err_hint("qcow2ctl interpose %s --remove", name);
-		return ERR_BUSY;
-	}
-	if (!device->image)
-		return err_fail(ERR_FAILED, name, "device has no image");
-	if (device->dm.readonly && in->recipe->writes)
-		return err_fail(ERR_POLICY, name, "device is read-only, layer %s is for writers",
-				in->recipe->name);
-	if (mode && strcmp(mode, device->dm.readonly ? "ro" : "rw"))
-		return err_fail(ERR_FAILED, name, "device is in mode %s", mode);
-	if (space && !strcmp(space, "full"))
-		return err_fail(ERR_BUSY, name, "writes wait for space");
-	return device_check_name(name);
+	return interpose_check_device(device, writer);
 }
 
 /* ------------------------------------------------------------------------
  * All that can fail
  */
 
-static int refuse_load(const struct dm_device *dm, int error, int log)
-{
-	MEM_FREE char *sentence = kmsg_sentence(log, dm->major, dm->minor);
-	MEM_FREE char *shown = sentence ? text_printable(sentence) : NULL;
-
-	if (shown)
-		return err_fail(err_code(error), dm->name, "the kernel refuses the table: %s", shown);
-	return err_errno_what(error, dm->name, "the kernel refuses the table");
-}
-
-static int load(const struct dm_device *dm, const char *target, u64 sectors, const char *params,
-		bool readonly)
-{
-	int log = kmsg_open();
-	int ret = dm_load(dm->name, target, sectors, params, readonly);
-
-	if (ret)
-		return refuse_load(dm, -ret, log);
-	if (log >= 0)
-		close(log);
-	return 0;
-}
-
-/* A part called @name with the end of its uuid. */
-static int create_part(const struct device *device, const char *name, const char *end,
-		       struct dm_device *part)
-{
-	MEM_FREE char *uuid = NULL;
-	int ret = 0;
-
-	if (!strncmp(device->dm.uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX))) {
-		uuid = mem_printf("%s-%s", device->dm.uuid, end);
-	} else {
-		struct image image = IMAGE_CLOSED;
-
-		ret = image_open(&image, device->image);
-		MEM_FREE char *id = ret ? NULL : image_id(&image);
-
-		uuid = mem_printf(DEVICE_UUID_PREFIX "%s-%s-%s", id ? id : "", device->dm.name, end);
-		image_close(&image);
-	}
-	if (ret)
-		return ret;
-	ret = dm_create(name, uuid);
-	if (ret == -EBUSY)
-		return err_fail(ERR_BUSY, device->dm.name, "a device %s exists", name);
-	if (!ret)
-		ret = dm_query(name, part);
-	return ret ? device_fail(ret, name) : 0;
-}
-
 /* A target that cannot do anything wrong, until the image gets there. */
 static int measure(const struct insert *in, const struct dm_device *part)
 {
-	int ret = need_target(in, "zero", NULL);
+	int ret = interpose_need_target(in->real, "zero", NULL);
 
 	if (!ret)
-		ret = load(part, "zero", in->sectors, "", part->readonly);
+		ret = interpose_load(part, "zero", in->sectors, "", part->readonly);
 	if (ret)
 		return ret;
 	ret = dm_resume_private(in->real);
@@ -162,7 +75,7 @@ static int make_real(struct insert *in, const struct device *device)
 {
 	MEM_FREE char *line = table_format(&device->table);
 	struct dm_device part = { 0 };
-	int ret = create_part(device, in->real, "real", &part);
+	int ret = interpose_part(device, in->real, "real", &part);
 
 	if (!ret && in->recipe->measures)
 		ret = measure(in, &part);
@@ -170,7 +83,7 @@ static int make_real(struct insert *in, const struct device *device)
 		in->real_number = mem_printf("%u:%u", part.major, part.minor);
 		if (!device->dm.readonly)
 			in->handover = mem_printf("handover %s", in->real_number);
-		ret = load(&part, DEVICE_TARGET, in->sectors, line, device->dm.readonly);
+		ret = interpose_load(&part, DEVICE_TARGET, in->sectors, line, device->dm.readonly);
 	}
 	dm_release(&part);
 	return ret;
@@ -185,9 +98,9 @@ static int make_frozen(const struct insert *in, const struct device *device)
 
 	if (!in->recipe->has_frozen)
 		return 0;
-	ret = create_part(device, in->frozen, "frozen", &part);
+	ret = interpose_part(device, in->frozen, "frozen", &part);
 	if (!ret)
-		ret = load(&part, "snapshot", in->sectors, params, true);
+		ret = interpose_load(&part, "snapshot", in->sectors, params, true);
 	dm_release(&part);
 	return ret;
 }
@@ -197,14 +110,14 @@ static int load_layer(const struct insert *in, const struct device *device)
 	const struct interpose_place place = { in->sectors, in->real_number, in->state.number };
 	MEM_FREE char *params = in->recipe->params(in->request, &place);
 
-	return load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
+	return interpose_load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
 }
 
 static int prepare(const struct device *device, void *data)
 {
 	struct insert *in = data;
 	const struct interpose_recipe *recipe = in->recipe;
-	int ret = check_device(in, device);
+	int ret = check(in, device);
 
 	if (ret)
 		return ret;
@@ -213,18 +126,12 @@ static int prepare(const struct device *device, void *data)
 	if (recipe->state)
 		ret = interpose_state_open(&in->state, recipe->bytes(in->request, in->sectors),
 					   recipe->least(in->request, in->sectors), recipe->clear);
-	if (!ret && guard_point("state"))
-		ret = err_errno(EIO, "state");
 	if (!ret)
 		ret = make_real(in, device);
-	if (!ret && guard_point("real"))
-		ret = err_errno(EIO, "real");
 	if (!ret)
 		ret = make_frozen(in, device);
 	if (!ret)
 		ret = load_layer(in, device);
-	if (!ret && guard_point("loaded"))
-		ret = err_errno(EIO, "loaded");
 	return ret;
 }
 
@@ -232,30 +139,14 @@ static int prepare(const struct device *device, void *data)
  * The change
  */
 
-/* @name is live, not suspended, of the right size, and has @target. Negative errno. */
-static int is_live(const char *name, const char *target, u64 sectors)
-{
-	struct dm_device dm;
-	int ret = dm_query(name, &dm);
-
-	if (!ret && (!dm.live || dm.suspended || dm.sectors != sectors || strcmp(dm.target, target)))
-		ret = -EIO;
-	dm_release(&dm);
-	return ret;
-}
-
 static int resume_below(const struct insert *in)
 {
 	int ret = dm_resume_private(in->real);
 
 	if (!ret)
-		ret = guard_point("below");
-	if (!ret)
-		ret = is_live(in->real, DEVICE_TARGET, in->sectors);
+		ret = interpose_is_live(in->real, DEVICE_TARGET, in->sectors);
 	if (!ret && in->recipe->has_frozen)
 		ret = dm_resume_private(in->frozen);
-	if (!ret)
-		ret = guard_point("frozen");
 	return ret;
 }
 
@@ -267,39 +158,14 @@ static int apply(const struct device *device, void *data)
 
 	if (ret)
 		return ret;
-	ret = guard_point("suspended");
-	if (!ret)
-		ret = interpose_is_parked(name, !device->dm.readonly);
+	ret = interpose_is_parked(name, !device->dm.readonly);
 	if (!ret && in->handover)
 		ret = dm_message(name, in->handover);
-	if (!ret)
-		ret = guard_point("handed");
 	if (!ret)
 		ret = resume_below(in);
 	if (!ret)
 		ret = dm_resume_only(name);
-	if (!ret)
-		ret = guard_point("resumed");
 	return ret ? err_errno_what(-ret, name, "the layer does not come to life") : 0;
-}
-
-int interpose_is_parked(const char *name, bool writable)
-{
-	struct status status;
-	struct dm_device dm;
-	int ret = dm_query(name, &dm);
-
-	if (ret)
-		return ret;
-	status_parse(dm.status, &status);
-	if (!dm.suspended)
-		ret = -EBUSY;
-	else if (writable && (!status.clean || strcmp(status.clean, "yes") || !status.claim ||
-			      strcmp(status.claim, "parked")))
-		ret = -EIO;
-	status_release(&status);
-	dm_release(&dm);
-	return ret;
 }
 
 /* ------------------------------------------------------------------------
@@ -314,10 +180,10 @@ static int insert(struct insert *in, const struct device *device)
 		.memory = MEMORY,
 	};
 	struct guard_change change = { prepare, apply, in };
-	int ret = check_device(in, device);
+	int ret = check(in, device);
 
 	if (!ret)
-		ret = need_target(in, in->target, in->recipe->module);
+		ret = interpose_need_target(request->name, in->target, in->recipe->module);
 	if (!ret)
 		ret = interpose_state_choose(&in->state, device, in->recipe,
 					     interpose_state_path(in->recipe, request));

@@ -68,6 +68,18 @@ struct interpose_recipe {
 int interpose_find(const struct interpose_request *request, const struct interpose_recipe **recipe);
 /* The name of the layer with this target. */
 const char *interpose_name(const char *target);
+/* Is @target there, perhaps of module @known? @name is for messages. */
+int interpose_need_target(const char *name, const char *target, const char *known);
+/* May a layer come? @writer: what it is called, if it is of no use on a read-only device; or NULL. */
+int interpose_check_device(const struct device *device, const char *writer);
+/* One target over all of @dm as its inactive table. */
+int interpose_load(const struct dm_device *dm, const char *target, u64 sectors, const char *params,
+		   bool readonly);
+/* A part of @device called @name, with the end of its uuid; @part is for dm_release(). */
+int interpose_part(const struct device *device, const char *name, const char *end,
+		   struct dm_device *part);
+/* Is @name live, not suspended, of the right size, with @target? Negative errno; prints nothing. */
+int interpose_is_live(const char *name, const char *target, u64 sectors);
 /* Is @name suspended, and all its data in the image? 0 or a negative errno; prints nothing. */
 int interpose_is_parked(const char *name, bool writable);
 /* For the guard. */

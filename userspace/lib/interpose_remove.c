@@ -154,8 +154,6 @@ static int prepare(const struct device *device, void *data)
 	ret = load(device);
 	if (!ret)
 		ret = remove_frozen(re);
-	if (!ret && guard_point("loaded"))
-		ret = err_errno(EIO, "loaded");
 	return ret;
 }
 
@@ -169,23 +167,15 @@ static int apply(const struct device *device, void *data)
 	const char *name = device->dm.name;
 	int ret = guard_halt(name, false, !re->stuck);
 
-	if (!ret && guard_point("suspended"))
-		ret = err_errno(EIO, name);
 	if (!ret)
 		ret = guard_halt(re->real, false, true);
 	if (ret)
 		return ret;
-	ret = guard_point("below");
-	if (!ret)
-		ret = interpose_is_parked(re->real, !device->dm.readonly);
+	ret = interpose_is_parked(re->real, !device->dm.readonly);
 	if (!ret && re->handover)
 		ret = dm_message(re->real, re->handover);
 	if (!ret)
-		ret = guard_point("handed");
-	if (!ret)
 		ret = dm_resume_only(name);
-	if (!ret)
-		ret = guard_point("resumed");
 	return ret ? err_errno_what(-ret, name, "the image does not come to life") : 0;
 }
 

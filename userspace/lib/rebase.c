@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <asm/byteorder.h>
+#include "cli.h"
 #include "err.h"
 #include "mem.h"
 #include "rebase.h"
@@ -22,6 +23,8 @@ struct layout {
 	const struct image *image;
 	const char *backing;		/* or NULL */
 	bool raw;
+	bool keep_format;		/* of the backing file: as it is */
+	const char *moved;		/* text of REBASE_EXT_MOVED, or NULL */
 	u8 *old, *new;			/* cluster 0 */
 	u8 *used;			/* which bytes of the old one mean something */
 	u32 size, pos;
@@ -66,12 +69,16 @@ static void put_extensions(struct layout *l, u32 names)
 	struct qcow2_string data;
 	u32 pos = 0, type, keep;
 
-	if (!h->backing_format.length)
+	if (l->moved)
+		put_extension(l, REBASE_EXT_MOVED, l->moved, strlen(l->moved));
+	if (!h->backing_format.length && !l->keep_format)
 		put_format(l);
 	while (qcow2_extension_next(l->image->cluster, l->image->cluster_len, h, &pos, &type,
 				    &data)) {
 		keep = names * sizeof(struct qcow2_feature_name_disk);
-		if (type == QCOW2_EXT_BACKING_FORMAT)
+		if (type == REBASE_EXT_MOVED && l->moved)
+			continue;
+		if (type == QCOW2_EXT_BACKING_FORMAT && !l->keep_format)
 			put_format(l);
 		else if (type != QCOW2_EXT_FEATURE_NAMES || data.length <= keep)
 			put_extension(l, type, l->old + data.offset, data.length);
@@ -151,7 +158,8 @@ static int build(struct layout *l, struct qcow2_string *place)
 	while (!lay_out(l, names, place)) {
 		if (!names--)
 			return err_fail(ERR_FAILED, l->image->path,
-					"the header has no room for the name of the backing file");
+					"the header has no room for %s",
+					l->moved ? "a mark" : "the name of the backing file");
 	}
 	return 0;
 }
@@ -170,28 +178,49 @@ static int check(const struct edit *edit, const char *backing)
 	return 0;
 }
 
+static int write_layout(struct edit *edit, struct layout *l)
+{
+	int ret = build(l, &edit->header.backing_file);
+	u32 end;
+
+	if (!ret) {
+		end = (l->pos + SECTOR - 1) & ~(SECTOR - 1U);
+		if (end > SECTOR)
+			memcpy(plan_write(&edit->plan, SECTOR, end - SECTOR, "rest of the header"),
+			       l->new + SECTOR, end - SECTOR);
+		edit->cluster = l->new;
+		edit->cluster_len = l->size;
+		l->new = NULL;
+		ret = edit_commit(edit);
+	}
+	free(l->old);
+	free(l->new);
+	free(l->used);
+	return ret;
+}
+
 static int rebase(struct edit *edit, const char *backing, bool raw)
 {
 	struct layout l = { .image = edit->image, .backing = backing, .raw = raw };
-	u32 end;
 	int ret = check(edit, backing);
 
-	if (!ret)
-		ret = build(&l, &edit->header.backing_file);
+	return ret ? ret : write_layout(edit, &l);
+}
+
+int rebase_mark_moved(const char *image, const char *text)
+{
+	const struct edit_options options = { .timeout = CLI_UNSET, .progress = "none" };
+	struct edit edit;
+	int ret = edit_begin(&edit, image, &options, EDIT_HEADER);
+
 	if (!ret) {
-		end = (l.pos + SECTOR - 1) & ~(SECTOR - 1U);
-		if (end > SECTOR)
-			memcpy(plan_write(&edit->plan, SECTOR, end - SECTOR, "rest of the header"),
-			       l.new + SECTOR, end - SECTOR);
-		edit->cluster = l.new;
-		edit->cluster_len = l.size;
-		l.new = NULL;
-		ret = edit_commit(edit);
+		MEM_FREE char *backing = image_string(edit.image, &edit.image->header.backing_file);
+		struct layout l = { .image = edit.image, .backing = backing, .keep_format = true,
+				    .moved = text };
+
+		ret = write_layout(&edit, &l);
 	}
-	free(l.old);
-	free(l.new);
-	free(l.used);
-	return ret;
+	return edit_end(&edit, ret);
 }
 
 int rebase_unsafe(const char *image, const char *backing, bool raw,

@@ -12,4 +12,11 @@
 int rebase_unsafe(const char *image, const char *backing, bool raw,
 		  const struct edit_options *options);
 
+/*
+ * A header extension of ours, which others skip and keep: the disk has moved to the image that the text
+ * names, and this one is stale.
+ */
+#define REBASE_EXT_MOVED	0x6d6f7664
+int rebase_mark_moved(const char *image, const char *text);
+
 #endif

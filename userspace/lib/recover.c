@@ -13,6 +13,7 @@
 #include "err.h"
 #include "guard.h"
 #include "mem.h"
+#include "move.h"
 #include "recover.h"
 #include "run.h"
 #include "text.h"
@@ -43,6 +44,8 @@ static int resume(const char *name, const struct guard_line *line)
 	if (ret)
 		return err_errno_what(-ret, name, "cannot resume the device");
 	ret = guard_fit(name, line);
+	if (line->moves && guard_has_moved(name, line))
+		move_mark(line->moves, line->state);
 	return ret ? err_errno_what(-ret, name, "cannot give the device the length of its disk") : 0;
 }
 

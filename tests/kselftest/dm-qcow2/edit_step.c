@@ -7,7 +7,7 @@
  *
  *	EDIT_STEPS=FILE		the name of each step becomes a line there
  *	EDIT_AT=N		at step N, the first is 0, this happens:
- *	EDIT_AT=NAME		or at the first step of that name
+ *	EDIT_AT=NAME[:N]	or at the first (Nth) step of that name
  *	EDIT_DO=kill		after the step the process is killed
  *	EDIT_DO=both		the same, and first its guardian
  *	EDIT_DO=SIGNAL		(a number) after the step it gets the signal
@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
 #include <linux/fs.h>
+#include <linux/loop.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -33,27 +34,41 @@
 #include <unistd.h>
 
 static int log_fd = -1;
-static long steps, at = -1;
-static const char *where = "", *what = "";
+static long steps, at = -1, named;
+static const char *what = "";
+static char where[32];
 static pid_t self, child;
 
 static void __attribute__((constructor)) start(void)
 {
 	const char *path = getenv("EDIT_STEPS");
+	char *colon;
 
 	self = getpid();
 	if (path)
 		log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (getenv("EDIT_AT"))
-		where = getenv("EDIT_AT");
+		snprintf(where, sizeof(where), "%s", getenv("EDIT_AT"));
 	at = *where >= '0' && *where <= '9' ? atol(where) : -1;
+	colon = strchr(where, ':');
+	named = colon ? atol(colon + 1) : 1;
+	if (colon)
+		*colon = '\0';
 	if (getenv("EDIT_DO"))
 		what = getenv("EDIT_DO");
 }
 
-/* Before a step: shall it fail? */
-static int fails(void)
+/* Before step @name: is it the one? */
+static void meet(const char *name)
 {
+	if (getpid() == self && at < 0 && *where && !strcmp(name, where) && !--named)
+		at = steps;
+}
+
+/* Shall it fail? */
+static int fails(const char *name)
+{
+	meet(name);
 	if (getpid() != self || steps != at || *what != '-')
 		return 0;
 	steps++;
@@ -70,8 +85,6 @@ static void done(const char *name)
 		return;
 	if (log_fd >= 0 && dprintf(log_fd, "%s\n", name) < 0)
 		abort();
-	if (at < 0 && !strcmp(name, where))
-		at = steps;
 	if (steps++ == at) {
 		if (!strcmp(what, "both") && child > 0)
 			kill(child, SIGKILL);
@@ -90,7 +103,7 @@ static void done(const char *name)
 #define STEP(name, call) ({		\
 	__typeof__(call) result = -1;	\
 					\
-	if (!fails()) {			\
+	if (!fails(name)) {		\
 		result = (call);	\
 		done(name);		\
 	}				\
@@ -103,6 +116,16 @@ static const char *name_of(unsigned long request, const void *argument)
 	const struct dm_ioctl *dm = argument;
 
 	switch (request) {
+	case DM_DEV_CREATE:
+		return "create";
+	case DM_DEV_REMOVE:
+		return "remove";
+	case DM_DEV_RENAME:
+		return "name";
+	case DM_TARGET_MSG:
+		return "message";
+	case LOOP_CONFIGURE:
+		return "loop";
 	case DM_TABLE_LOAD:
 		return "load";
 	case DM_TABLE_CLEAR:
@@ -193,8 +216,10 @@ int mlockall(int flags)
 
 ssize_t send(int fd, const void *data, size_t length, int flags)
 {
-	ssize_t sent = NEXT(send)(fd, data, length, flags);
+	ssize_t sent;
 
+	meet("send");
+	sent = NEXT(send)(fd, data, length, flags);
 	/* Words to the guardian do not get lost. */
 	done("send");
 	return sent;
@@ -204,7 +229,7 @@ pid_t fork(void)
 {
 	pid_t pid;
 
-	if (fails())
+	if (fails("fork"))
 		return -1;
 	pid = NEXT(fork)();
 	if (pid > 0)

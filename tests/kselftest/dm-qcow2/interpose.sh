@@ -102,11 +102,28 @@ over() {
 	clean a.qcow2
 }
 
-# killed FAULT COMMAND...: the tool ends at this point (see guard.h), and the device is seen to.
-killed() {
-	local fault=$1 suspended=1 intent=/run/qcow2ctl/q.intent rc=0 try
+# disturbed STEP WHAT COMMAND...: qcow2ctl with WHAT at a step, see edit_step.c; sets OUT, returns its exit code.
+disturbed() {
+	local step at=$1 what=$2
+	shift 2
+	step=$(command -v edit_step.so) || fail "edit_step.so is not built"
+	OUT=$(LD_PRELOAD=$step EDIT_AT=$at EDIT_DO=$what "$QCOW2CTL" "$@" 2>&1)
+}
+
+# fails_at STEP COMMAND...: the step fails, and so does interpose.
+fails_at() {
+	local at=$1 rc=0
 	shift
-	OUT=$(QCOW2CTL_FAULT=$fault "$QCOW2CTL" interpose q "$@" 2>&1) || rc=$?
+	disturbed "$at" -5 interpose q "$@" || rc=$?
+	[[ $rc = 1 && $OUT == *"Input/output error"* ]] || fail "$at: exit $rc: $OUT"
+}
+
+# killed STEP[!] COMMAND...: the tool ends after this step (!: the guardian, too), and the device is seen to.
+killed() {
+	local fault=$1 at=${1%!} what=kill suspended=1 intent=/run/qcow2ctl/q.intent rc=0 try
+	shift
+	[ "$fault" = "$at" ] || what=both
+	disturbed "$at" $what "${KILLED:-interpose}" q "$@" || rc=$?
 	[ "$rc" = 137 ] || fail "$fault: not killed, exit $rc: $OUT"
 	if [[ $fault == *! ]]; then
 		[ -e $intent ] || fail "$fault: no intent"

@@ -13,20 +13,22 @@ need_module dm-era
 need_module dm-snapshot
 scratch ext4
 remembered 32M
-for point in state real loaded suspended handed below frozen; do
-	killed $point era
+# The parts are made and loaded; suspended, handed over, NAME.real resumed; NAME resumed.
+for step in loop create load load:2 suspend message resume; do
+	killed $step era
 	as_before
 done
-killed resumed era
+killed resume:2 era
 stands era
 taken_out
 ok "the tool is killed"
 
-for point in state loaded suspended handed below frozen; do
-	killed "$point!" snapshot
+# First of all NAME.real is measured (load, resume); the last but one is NAME.frozen.
+for step in loop load:4 suspend message resume:2 resume:3; do
+	killed "$step!" snapshot
 	as_before
 done
-killed resumed! snapshot
+killed resume:4! snapshot
 stands snapshot-origin
 want "the point in time" [ -n "$(dmsetup table q.frozen)" ]
 taken_out

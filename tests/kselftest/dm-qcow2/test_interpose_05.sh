@@ -13,26 +13,27 @@ need_module dm-era
 scratch ext4
 remembered 32M
 put_in era era
-for point in loaded suspended below handed; do
-	killed $point --remove
+# Loaded; NAME suspended, NAME.real suspended; handed over; NAME resumed.
+for step in load suspend suspend:2 message; do
+	killed $step --remove
 	stands era
-	killed $point! --remove
+	killed $step! --remove
 	stands era
 done
-killed resumed --remove
+killed resume --remove
 as_before
 put_in era era
-killed resumed! --remove
+killed resume! --remove
 as_before
 ok "killed"
 
-for point in state real loaded suspended handed below frozen; do
-	QCOW2CTL_FAULT=$point= answers 1 "Input/output error" interpose q era
+for step in loop create load load:2 suspend message resume resume:2; do
+	fails_at $step era
 	as_before
 done
 put_in era era
-for point in loaded suspended below handed; do
-	QCOW2CTL_FAULT=$point= answers 1 "Input/output error" interpose q --remove
+for step in load suspend suspend:2 message resume; do
+	fails_at $step --remove
 	stands era
 done
 taken_out

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * The mark of an image whose disk has moved to another one.
+ */
+#include "err.h"
+#include "move.h"
+#include "rebase.h"
+
+void move_mark(const char *image, const char *dest)
+{
+	if (dest && rebase_mark_moved(image, dest))
+		err_warn(image, "it could not be marked: do not use it any more, its disk is in %s now",
+			 dest);
+}
+
+char *move_mark_of(const struct image *image)
+{
+	struct qcow2_string data;
+	u32 pos = 0, type;
+
+	while (qcow2_extension_next(image->cluster, image->cluster_len, &image->header, &pos, &type,
+				    &data)) {
+		if (type == REBASE_EXT_MOVED)
+			return image_string(image, &data);
+	}
+	return NULL;
+}
