@@ -26,7 +26,7 @@ struct remove {
 	const struct interpose_request *request;
 	char *real, *frozen;	/* names */
 	char *handover;
-	bool stuck;		/* writes are held back for a leg that failed */
+	bool holds;		/* it may hold writes back for a leg that failed */
 };
 
 unsigned int interpose_seconds(const struct interpose_request *request)
@@ -129,17 +129,6 @@ static int load(const struct device *device)
 			shown ? shown : strerror(-ret));
 }
 
-/* A mirror says about each leg whether it is alive. */
-static bool is_stuck(const struct dm_device *dm)
-{
-	const char *legs = dm->status ? strstr(dm->status, " 1 ") : NULL;
-
-	if (strcmp(dm->target, "mirror") || !legs)
-		return false;
-	legs += 3;
-	return strspn(legs, "A") != strcspn(legs, " ");
-}
-
 static int prepare(const struct device *device, void *data)
 {
 	struct remove *re = data;
@@ -148,7 +137,8 @@ static int prepare(const struct device *device, void *data)
 	if (!device->layer)
 		return err_fail(ERR_NOT_FOUND, device->dm.name, "it has no layer");
 	dm_prepare();
-	re->stuck = is_stuck(&device->dm);
+	/* At any time: a leg may fail just now. What is held back goes to the image then. */
+	re->holds = !strcmp(device->dm.target, "mirror");
 	if (!device->dm.readonly)
 		re->handover = mem_printf("handover %s", device->number);
 	ret = load(device);
@@ -165,7 +155,7 @@ static int apply(const struct device *device, void *data)
 {
 	const struct remove *re = data;
 	const char *name = device->dm.name;
-	int ret = guard_halt(name, false, !re->stuck);
+	int ret = guard_halt(name, false, !re->holds);
 
 	if (!ret)
 		ret = guard_halt(re->real, false, true);

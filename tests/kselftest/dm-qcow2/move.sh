@@ -46,3 +46,25 @@ begun() {
 	writer /mnt/guest/busy 0.01
 	NUMBER=$(number q)
 }
+
+# slowly WORDS...: a move that takes its time, with --bwlimit; it has its mirror. Sets MOVE to its process.
+slowly() {
+	local try
+	"$QCOW2CTL" move q "$@" 2>said &
+	MOVE=$!
+	for ((try = 0; try < 200; try++)); do
+		[[ $(dmsetup table q) != *" mirror "* ]] || return 0
+		sleep 0.05
+	done
+	fail "no mirror: $(<said)"
+}
+
+# settled: nothing of a change is under way any more.
+settled() {
+	local try
+	for ((try = 0; try < 200; try++)); do
+		[ -e /run/qcow2ctl/q.intent ] || return 0
+		sleep 0.05
+	done
+	fail "an intent is left"
+}

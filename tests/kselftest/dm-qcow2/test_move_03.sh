@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Moves that do not come to their end: refused, interrupted, onto what fails, is full or too small; a view meanwhile.
+# timeout=150
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/move.sh
+. "$(dirname "$0")/move.sh"
+
+need_module dm-mirror
+scratch ext4
+begun 16M
+does snapshot create q s1
+remember
+share=/sys/module/dm_mirror/parameters/raid1_resync_throttle
+
+touch exists
+truncate -s 12M small.raw
+loop small.raw
+small=$LOOP
+answers 3 "no such qcow2 device" move nobody b.qcow2
+answers 4 "it exists already" move q exists
+answers 4 "it exists already" move q a.qcow2
+answers 3 "No such file" move q /no/such/folder/b.qcow2
+answers 4 "lies on it" move q /mnt/guest/b.qcow2
+answers 5 "busy" move q /dev/mapper/q
+answers 8 "device has 12582912 bytes, 17170432 are needed" move q "$small"
+answers 8 "device has 12582912 bytes, 16777216 are needed" move q "$small" --format raw
+does create "$small" 1M
+answers 4 "device holds something: qcow2 image" move q "$small"
+does check "$small"
+put_in linear linear
+answers 5 "layer linear stands over its image" move q b.qcow2
+taken_out
+want "b.qcow2 is there" [ ! -e b.qcow2 ]
+ok "refused"
+
+for signal in INT TERM; do
+	slowly b.qcow2 --bwlimit 1M
+	answers 5 "another qcow2ctl is at work" snapshot create q s2
+	answers 5 "at work|stands over" detach q
+	answers 5 "in use by device q" attach b.qcow2 other
+	kill -$signal $MOVE
+	rc=0
+	wait $MOVE || rc=$?
+	[[ $rc = 1 && $(<said) == *"interrupted ($signal)"* ]] || fail "exit $rc: $(<said)"
+	as_before
+	alone
+	want "b.qcow2 is there" [ ! -e b.qcow2 ]
+	want "the share of mirrors is $(<$share)" [ "$(<$share)" = 100 ]
+done
+slowly b.raw --format raw --bwlimit 1M
+kill -KILL $MOVE
+wait $MOVE || true
+settled
+as_before
+want "b.raw is there" [ ! -e b.raw ]
+want "the share of mirrors is $(<$share)" [ "$(<$share)" = 100 ]
+ok "interrupted"
+
+ramdisk 1 20
+dmsetup create bad --table "0 16384 linear /dev/ram1 0
+16384 24576 error"
+made bad
+answers 1 "where it was to move to cannot be written" move q /dev/mapper/bad --format raw
+as_before
+answers 1 "where it was to move to cannot be written" move q /dev/mapper/bad
+as_before
+dmsetup remove bad
+want "an image is left on the device" [ "$(od -An -N 4 -c /dev/ram1 | tr -d ' ')" != 'QFI373' ]
+mkdir -p full
+mount -t tmpfs -o size=8m tmpfs full
+MOUNTS+=("$DIR/full")
+answers 8 "no space is left" move q full/b.qcow2
+as_before
+answers 1 "cannot be written" move q full/b.raw --format raw
+as_before
+want "a file is left" [ -z "$(ls full)" ]
+umount full
+ok "onto what fails"
+
+slowly b.qcow2 --bwlimit 4M
+does attach --snapshot s1 a.qcow2 view
+made view
+first=$(md5sum </dev/mapper/view)
+wait $MOVE || fail "exit $?: $(<said)"
+[[ $(<said) == *"a.qcow2: it could not be marked"* ]] || fail "$(<said)"
+want "the view has changed" [ "$(md5sum </dev/mapper/view)" = "$first" ]
+moved b.qcow2
+does detach view
+stop_writer
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+does detach q
+clean a.qcow2
+clean b.qcow2
+ok "a view meanwhile"
