@@ -53,6 +53,7 @@ static void hints_anew(void *data, struct queue_limits *limits)
 	limits->max_segment_size = fresh.max_segment_size;
 	limits->seg_boundary_mask = fresh.seg_boundary_mask;
 	limits->virt_boundary_mask = fresh.virt_boundary_mask;
+	limits->max_discard_segments = fresh.max_discard_segments;
 	qcow2_limits_hints(data, limits);
 }
 

@@ -38,6 +38,7 @@ battery resize "./x.qcow2" "./x.qcow2 1M"
 battery commit "" "x.qcow2"
 battery rebase "--unsafe" "--unsafe --no-backing x.qcow2"
 battery interpose "name" "name linear"
+battery move "name" "name dest.qcow2"
 battery version none ""
 battery help none "help"
 
@@ -53,6 +54,11 @@ for words in "--list name" "--list --remove" "--json name linear" "--remove name
 	# shellcheck disable=SC2086
 	fails 2 "interpose $words" "" interpose $words
 done
+for words in "--format vmdk" "--via rsync" "--bwlimit fast" "--bwlimit 2K" "--bwlimit" "--timeout soon" "--progress loud"; do
+	# shellcheck disable=SC2086
+	fails 2 "move $words" "" move name dest.qcow2 $words
+done
+holds "no wrong move made a file" absent dest.qcow2
 fails 2 "raw with an empty table" "names no target" interpose name raw --table " "
 
 fails 2 "no command" "no command given"
@@ -63,7 +69,7 @@ fails 2 "option before the command" "unknown option '--json'" --json list
 fails 2 "help of an unknown command" "'frobnicate' is not a command" help frobnicate
 succeeds "--help" "^Commands:" --help
 succeeds "help" "^Commands:" help
-for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure interpose monitor version help; do
+for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure interpose move monitor recover version help; do
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.

@@ -82,6 +82,10 @@ int interpose_part(const struct device *device, const char *name, const char *en
 int interpose_is_live(const char *name, const char *target, u64 sectors);
 /* Is @name suspended, and all its data in the image? 0 or a negative errno; prints nothing. */
 int interpose_is_parked(const char *name, bool writable);
+/* The name of the @i-th layer that keeps a state, or NULL. */
+const char *interpose_with_state(size_t i);
+/* Where @layer of @device keeps its state if nobody says another place; for the caller to free. */
+char *interpose_default_state(const struct device *device, const char *layer);
 /* For the guard. */
 unsigned int interpose_seconds(const struct interpose_request *request);
 /* Path of the state that @request names, or NULL. */

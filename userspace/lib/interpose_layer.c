@@ -255,6 +255,17 @@ const char *interpose_name(const char *target)
 	return "raw";
 }
 
+const char *interpose_with_state(size_t i)
+{
+	size_t at;
+
+	for (at = 0; at < sizeof(recipes) / sizeof(*recipes); at++) {
+		if (recipes[at].state && !i--)
+			return recipes[at].name;
+	}
+	return NULL;
+}
+
 const char *interpose_state_path(const struct interpose_recipe *recipe,
 				 const struct interpose_request *request)
 {

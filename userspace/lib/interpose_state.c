@@ -26,6 +26,11 @@ static char *folder_of(const char *path)
 	return mem_strndup(path, slash == path ? 1 : slash - path);
 }
 
+char *interpose_default_state(const struct device *device, const char *layer)
+{
+	return mem_printf("%s.%s.%s", device->image, device->dm.name, layer);
+}
+
 int interpose_state_choose(struct interpose_state *state, const struct device *device,
 			   const struct interpose_recipe *recipe, const char *given)
 {
@@ -40,7 +45,7 @@ int interpose_state_choose(struct interpose_state *state, const struct device *d
 	}
 	state->own = !given;
 	state->path = given ? mem_strdup(given) :
-			      mem_printf("%s.%s.%s", device->image, device->dm.name, recipe->name);
+			      interpose_default_state(device, recipe->name);
 	if (text_has_control(state->path))
 		return err_usage("%s: a path with control characters", recipe->state);
 	state->folder = stat(state->path, &st) ? folder_of(state->path) : mem_strdup(state->path);

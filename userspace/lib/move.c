@@ -400,6 +400,14 @@ static int check_dest(const struct move *m)
 	return ret;
 }
 
+/* What is written would be in the new image alone from the first moment on: there is no way back yet. */
+static int refuse_clone(const char *name)
+{
+	int ret = interpose_need_target(name, "clone", "dm-clone");
+
+	return ret ? ret : err_fail(ERR_UNSUPPORTED, name, "a move by dm-clone is not supported, only by mirror");
+}
+
 static int check(struct move *m, const struct device *device)
 {
 	const struct move_request *request = m->request;
@@ -407,6 +415,8 @@ static int check(struct move *m, const struct device *device)
 
 	if (!ret)
 		ret = check_dest(m);
+	if (!ret && request->via && !strcmp(request->via, "clone"))
+		return refuse_clone(request->name);
 	if (!ret)
 		ret = interpose_need_target(request->name, "mirror", "dm-mirror");
 	return ret;

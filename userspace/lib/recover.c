@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "device.h"
 #include "err.h"
 #include "guard.h"
+#include "interpose.h"
 #include "mem.h"
 #include "move.h"
 #include "recover.h"
@@ -130,6 +132,39 @@ static void forget_copies(void)
 	device_release_list(devices, count);
 }
 
+/* A layer went with the machine, and its state, which nobody had named, did not. */
+static void find_states(const struct device *device)
+{
+	const char *layer;
+	struct stat st;
+	size_t i;
+
+	if (!device->image || device->layer)
+		return;
+	for (i = 0; (layer = interpose_with_state(i)); i++) {
+		MEM_FREE char *path = interpose_default_state(device, layer);
+		MEM_FREE char *shown = text_printable(path);
+
+		if (stat(path, &st) || !S_ISREG(st.st_mode))
+			continue;
+		err_note("%s: it has no layer %s any more, and %s is of no use now", device->dm.name, layer,
+			 shown);
+		err_hint("remove that file");
+	}
+}
+
+static void find_all_states(void)
+{
+	struct device *devices;
+	size_t count, i;
+
+	if (device_list(&devices, &count))
+		return;
+	for (i = 0; i < count; i++)
+		find_states(&devices[i]);
+	device_release_list(devices, count);
+}
+
 /* ------------------------------------------------------------------------
  * One, or all
  */
@@ -143,7 +178,11 @@ static int recover_one(const char *name)
 		return device_fail(ret, name);
 	forget_copy_of(&device);
 	device_release(&device);
-	return recover(name);
+	ret = recover(name);
+	if (!ret && !device_get(name, &device))
+		find_states(&device);
+	device_release(&device);
+	return ret;
 }
 
 int recover_devices(const char *name)
@@ -161,5 +200,6 @@ int recover_devices(const char *name)
 			ret = error;
 	}
 	mem_free_strings(names);
+	find_all_states();
 	return ret;
 }

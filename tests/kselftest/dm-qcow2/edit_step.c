@@ -9,7 +9,7 @@
  *	EDIT_AT=N		at step N, the first is 0, this happens:
  *	EDIT_AT=NAME[:N]	or at the first (Nth) step of that name
  *	EDIT_DO=kill		after the step the process is killed
- *	EDIT_DO=both		the same, and first its guardian
+ *	EDIT_DO=both		the same, and first its guardian: the last process that it has forked
  *	EDIT_DO=SIGNAL		(a number) after the step it gets the signal
  *	EDIT_DO=-ERRNO		the step is not done, and fails so
  *

@@ -11,6 +11,7 @@
 
 need_module dm-era
 need_module dm-snapshot
+need_module dm-zero
 scratch ext4
 remembered 32M
 # The parts are made and loaded; suspended, handed over, NAME.real resumed; NAME resumed.
