@@ -42,7 +42,7 @@ const struct cli_command cmd_move = {
 	.text = "DEST is a file that does not exist yet, or a block device that holds nothing, also one of\n"
 		"another host (NBD). All of the disk is copied while it is used; then the device has DEST,\n"
 		"and its old image is marked as one that has moved. Ctrl-C before that leaves everything as\n"
-		"it was, and takes DEST away. After --format raw the device has no image any more: it is\n"
+		"it was, and takes DEST away; --via clone cannot be interrupted. After --format raw the device has no image any more: it is\n"
 		"DEST, until it is detached.\n",
 	.options = options,
 	.min_operands = 2,

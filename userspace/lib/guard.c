@@ -507,9 +507,16 @@ void guard_spare_state(void)
 {
 	free(guard.line.state);
 	guard.line.state = NULL;
-	/* The guardian has it in his memory. */
-	tell_guardian(GUARD_SPARES);
 	guard_write_intent(name_of(), &guard.line);
+}
+
+int guard_only_way(const char *target, const char *params)
+{
+	int ret;
+
+	guard.line.next = mem_printf("%s %s", target, params);
+	ret = guard_write_intent(name_of(), &guard.line);
+	return ret ? err_errno_what(-ret, RUN_FOLDER, "cannot write") : 0;
 }
 
 /* The one end of it, after success too. */
@@ -528,7 +535,7 @@ static int settle(int ret)
 int guard_change(const char *name, const struct guard_request *request,
 		 const struct guard_change *change)
 {
-	bool paused = false, has_ahead;
+	bool paused = false, late, has_ahead;
 	int ret = prepare(name, request);
 	long ahead = 0;
 	u64 pause = 0;
@@ -545,19 +552,18 @@ int guard_change(const char *name, const struct guard_request *request,
 		if (!ret)
 			out_let_go();
 	}
-	/* What it had got is taken away again. */
-	if (ret && guard.rested && !paused) {
+	/* What it had got is taken away. */
+	late = guard.rested && !paused;
+	if (late)
 		guard.begin = guard_now();
-		paused = true;
-	}
 	if (guard.intent)
 		ret = settle(ret);
 	if (has_ahead && !guard.suspended)
 		ioctl(guard.node, BLKRASET, ahead);
-	if (paused && ret)
+	if (late || (paused && ret))
 		pause = guard_now() - guard.begin;
 	out_let_go();
-	if (paused && !guard.suspended)
+	if ((late || paused) && !guard.suspended)
 		note_pause(pause);
 	give_back();
 	return ret;

@@ -111,6 +111,8 @@ void guard_rest(void);
 void guard_wake(void);
 /* For prepare(): what stands where the new state was to be is not ours. */
 void guard_spare_state(void);
+/* For prepare(): from the resume of layer clone on there is only the way to this table. */
+int guard_only_way(const char *target, const char *params);
 
 /* What the parts know of each other. */
 
@@ -126,6 +128,7 @@ struct guard_line {
 	char *copy;		/* path of the copy of NAME.intent, or NULL or "" */
 	char *state;		/* of struct guard_request, or NULL */
 	char *moves;		/* path of the image that the device is about to leave, or NULL */
+	char *next;		/* "TARGET PARAMS" that it gets then, where there is no way back; or NULL */
 	guard_moved *moved;	/* not in NAME.intent */
 };
 
@@ -135,6 +138,8 @@ int guard_check_places(const struct device *device, const char *file);
 int guard_settle(const char *name, const struct guard_line *line, bool impatient);
 /* Is NAME where it was to be moved to? */
 bool guard_has_moved(const char *name, const struct guard_line *line);
+/* Where dm-clone keeps what it has copied; for the caller to free. */
+char *guard_clone_path(const char *name, const struct guard_line *line);
 /* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
 int guard_rescue(const char *name, const struct guard_line *line);
 /*
@@ -146,12 +151,11 @@ int guard_fit(const char *name, const struct guard_line *line);
  * Fork the guardian. *@fd is the socket to it; @keep are descriptors that it
  * keeps, -1 at the end.
  */
-int guard_fork(const char *name, struct guard_line *line, unsigned int seconds,
+int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
 	       const int *keep, int *fd, pid_t *pid);
 /* Words to the guardian. */
 #define GUARD_SUSPENDED	's'	/* from now on the seconds are counted again */
 #define GUARD_DONE	'd'	/* it runs */
-#define GUARD_SPARES	'k'	/* the state is not ours */
 #define GUARD_RESTS	'w'	/* it runs, and the seconds are not counted until the next suspend */
 
 /* Negative errno. The copy is made if it can be. */
@@ -162,7 +166,7 @@ void guard_release_line(struct guard_line *line);
 void guard_forget_intent(const char *name, const struct guard_line *line);
 /* Where the copy lies, for the caller to free; NULL if there is no such image. */
 char *guard_copy_path(const char *name, const char *image);
-/* Was this copy left by a machine that went down? */
-bool guard_is_stale(const char *copy);
+/* Was this copy left by a machine that went down? *@dest: where the device was moving to, or NULL. */
+bool guard_is_stale(const char *copy, char **dest);
 
 #endif

@@ -6,10 +6,11 @@
  * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
  * block device, tells after a reboot that an edit was cut off.
  *
- * Six lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
+ * Seven lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
  * image's table; the path of the copy, empty if there is none; the boot's id; the file
  * that goes when the device has no layer any more, empty if there is none; the image that the
- * device is about to leave for that file, empty if it does not.
+ * device is about to leave for that file, empty if it does not; the table that it gets then, empty if
+ * there is a way back.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,10 +76,10 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
 		line->copy ? line->copy : "", boot, line->state ? line->state : "",
-		line->moves ? line->moves : "");
+		line->moves ? line->moves : "", line->next ? line->next : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -132,6 +133,7 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	wrote = read_line(file);
 	line->state = read_line(file);
 	line->moves = read_line(file);
+	line->next = read_line(file);
 	fclose(file);
 	if (boot)
 		*boot = wrote ? mem_strdup(wrote) : NULL;
@@ -142,6 +144,7 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->readonly = !strcmp(mode, "ro");
 	forget_empty(&line->state);
 	forget_empty(&line->moves);
+	forget_empty(&line->next);
 	return 0;
 }
 
@@ -152,12 +155,13 @@ int guard_read_intent(const char *name, struct guard_line *line)
 	return read_file(path, line, NULL);
 }
 
-bool guard_is_stale(const char *copy)
+bool guard_is_stale(const char *copy, char **dest)
 {
 	MEM_FREE char *now = boot_id(), *boot = NULL;
 	struct guard_line line;
 	int ret = read_file(copy, &line, &boot);
 
+	*dest = !ret && line.moves && line.state ? mem_strdup(line.state) : NULL;
 	guard_release_line(&line);
 	return !ret && boot && strcmp(boot, now) != 0;
 }
@@ -177,5 +181,6 @@ void guard_release_line(struct guard_line *line)
 	free(line->copy);
 	free(line->state);
 	free(line->moves);
+	free(line->next);
 	memset(line, 0, sizeof(*line));
 }

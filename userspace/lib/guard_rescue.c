@@ -41,7 +41,9 @@ int guard_rescue(const char *name, const struct guard_line *line)
 	u64 start = seconds_now(), passed = 0;
 	int ret;
 
-	while ((ret = guard_settle(name, line, passed > PATIENCE)) && passed < RESCUE_SECONDS) {
+	/* What is being copied comes to its end. */
+	while ((ret = guard_settle(name, line, passed > PATIENCE)) &&
+	       (passed < RESCUE_SECONDS || ret == -EINPROGRESS)) {
 		nanosleep(&pause, NULL);
 		if (ret != -EBUSY && pause.tv_nsec < 500000000)
 			pause.tv_nsec *= 2;
@@ -105,7 +107,7 @@ static void close_others(const int *keep)
 }
 
 /* Why does it have to act? 0: all is well. 1: the other died. 2: he takes too long. */
-static int watch(int fd, unsigned int seconds, struct guard_line *line)
+static int watch(int fd, unsigned int seconds)
 {
 	struct pollfd poller = { .fd = fd, .events = POLLIN };
 	/* He has his own alarm clock for the suspend. */
@@ -124,22 +126,18 @@ static int watch(int fd, unsigned int seconds, struct guard_line *line)
 			return 1;
 		if (word == GUARD_DONE)
 			return 0;
-		if (word == GUARD_SPARES)
-			line->state = NULL;
-		else if (word == GUARD_RESTS)
-			end = NEVER;
-		else
-			end = seconds_now() + seconds;
+		end = word == GUARD_RESTS ? NEVER : seconds_now() + seconds;
 	}
 }
 
-static void be_guardian(const char *name, struct guard_line *line, unsigned int seconds,
+static void be_guardian(const char *name, const struct guard_line *line, unsigned int seconds,
 			int fd, pid_t other)
 {
+	struct guard_line fresh;
 	int why, ret;
 	char word;
 
-	why = watch(fd, seconds, line);
+	why = watch(fd, seconds);
 	if (!why)
 		return;
 	if (why == 2) {
@@ -147,6 +145,11 @@ static void be_guardian(const char *name, struct guard_line *line, unsigned int 
 		/* Until he is gone, with all that he had begun. */
 		while (read(fd, &word, 1) == 1)
 			;
+	}
+	/* A move adds to what was known at the fork. */
+	if (line->moved && !guard_read_intent(name, &fresh)) {
+		fresh.moved = line->moved;
+		line = &fresh;
 	}
 	ret = guard_rescue(name, line);
 	if (ret) {
@@ -214,7 +217,7 @@ static void prepare(const int *keep)
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 }
 
-int guard_fork(const char *name, struct guard_line *line, unsigned int seconds,
+int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
 	       const int *keep, int *fd, pid_t *pid)
 {
 	pid_t self = getpid();

@@ -11,7 +11,8 @@
  *	qcow2		NAME.real gives the image back if it has it, NAME is resumed, the parts go
  *	a layer		NAME.real is resumed, then NAME; if that layer cannot run, it is taken away
  *
- * A device that moves (move.h) has a second part, NAME.copy, and its layer is always taken away. When it
+ * A device that moves (move.h) has a second part, NAME.copy, and its layer is always taken away; if that is
+ * dm-clone, which has the only copy of what was written, by going on to the new image. When it
  * has got there, its table is neither its old one nor that of a layer, and the parts go. For a moment
  * the parts have other names, since an image goes from NAME.real to NAME only: so they get these back first.
  *
@@ -20,6 +21,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -121,6 +123,11 @@ static int remove_parts(const struct stack *s, bool state)
 	if (!ret)
 		ret = remove_part(s->real);
 	dm_settle();
+	if (!ret && s->line->moves) {
+		MEM_FREE char *path = guard_clone_path(s->name, s->line);
+
+		unlink(path);
+	}
 	return !ret && state && s->line->state ? remove_state(s->line->state) : ret;
 }
 
@@ -257,6 +264,73 @@ static int settle_back(const struct stack *s)
 	return ret ? ret : remove_parts(s, true);
 }
 
+char *guard_clone_path(const char *name, const struct guard_line *line)
+{
+	struct stat st;
+
+	if (!line->state || (!stat(line->state, &st) && S_ISBLK(st.st_mode)))
+		return mem_printf(GUARD_STATE_FOLDER "/%s.clone", name);
+	return mem_printf("%s.clone", line->state);
+}
+
+/* The last resort for what dm-clone has copied: the new image's table instead of it. */
+static int leave_clone(const struct stack *s)
+{
+	MEM_FREE char *word = mem_printf("handover %u:%u", s->top.major, s->top.minor);
+	MEM_FREE char *target = mem_strndup(s->line->next, strcspn(s->line->next, " "));
+	bool is_image = !strcmp(target, DEVICE_TARGET);
+	int ret = is_image ? dm_rename(s->real, s->frozen) : 0;
+
+	if (!ret && is_image)
+		ret = dm_rename(s->copy, s->real);
+	if (!ret)
+		ret = dm_load(s->name, target, s->line->sectors, s->line->next + strlen(target) + 1,
+			      s->line->readonly);
+	if (!ret)
+		ret = dm_suspend(s->name, false, true);
+	if (!ret && is_image)
+		ret = dm_suspend(s->real, false, true);
+	if (!ret && is_image)
+		ret = dm_message(s->real, word);
+	if (!ret)
+		ret = dm_resume_only(s->name);
+	return ret ? ret : remove_parts(s, false);
+}
+
+/* "8 14/1024 128 5/128 1 ...": regions that are copied, of all, and those at it. */
+static bool read_clone(const struct dm_device *top, unsigned long long *done, bool *complete)
+{
+	unsigned long long total, running;
+
+	if (!top->status || sscanf(top->status, "%*u %*u/%*u %*u %llu/%llu %llu", done, &total,
+				   &running) != 3)
+		return false;
+	*complete = *done == total && !running;
+	return true;
+}
+
+static int settle_clone(const struct stack *s)
+{
+	int ret = resume_part(s->real);
+	unsigned long long done = 1;
+	bool complete = false;
+
+	read_clone(&s->top, &done, &complete);
+
+	if (!ret)
+		ret = resume_part(s->copy);
+	if (!ret && s->top.suspended)
+		ret = dm_resume_only(s->name);
+	/* Where something is written it is copied: it never ran. */
+	if (ret && s->top.suspended && !done)
+		return settle_back(s);
+	if (!ret)
+		ret = dm_message(s->name, "enable_hydration");
+	if (!ret && !complete)
+		return -EINPROGRESS;
+	return ret ? ret : leave_clone(s);
+}
+
 /* The new image: NAME.copy gives it to NAME. */
 static int settle_there(const struct stack *s)
 {
@@ -298,7 +372,8 @@ int guard_settle(const char *name, const struct guard_line *line, bool impatient
 	else if (!ret && (!s.top.live || has_image(&s.top)))
 		ret = settle_image(&s);
 	else if (!ret)
-		ret = line->moves ? settle_back(&s) : settle_layer(&s);
+		ret = !line->moves ? settle_layer(&s) :
+		      line->next && !strcmp(s.top.target, "clone") ? settle_clone(&s) : settle_back(&s);
 	dm_release(&s.top);
 	dm_release(&s.below);
 	return ret;

@@ -56,21 +56,6 @@ static int check(const struct insert *in, const struct device *device)
  * All that can fail
  */
 
-/* A target that cannot do anything wrong, until the image gets there. */
-static int measure(const struct insert *in, const struct dm_device *part)
-{
-	int ret = interpose_need_target(in->real, "zero", NULL);
-
-	if (!ret)
-		ret = interpose_load(part, "zero", in->sectors, "", part->readonly);
-	if (ret)
-		return ret;
-	ret = dm_resume_private(in->real);
-	dm_settle();
-	dm_prepare();
-	return ret ? err_errno_what(-ret, in->real, "cannot resume it") : 0;
-}
-
 static int make_real(struct insert *in, const struct device *device)
 {
 	MEM_FREE char *line = table_format(&device->table);
@@ -78,7 +63,7 @@ static int make_real(struct insert *in, const struct device *device)
 	int ret = interpose_part(device, in->real, "real", &part);
 
 	if (!ret && in->recipe->measures)
-		ret = measure(in, &part);
+		ret = interpose_measure(&part, in->sectors);
 	if (!ret) {
 		in->real_number = mem_printf("%u:%u", part.major, part.minor);
 		if (!device->dm.readonly)

@@ -78,6 +78,8 @@ int interpose_load(const struct dm_device *dm, const char *target, u64 sectors, 
 /* A part of @device called @name, with the end of its uuid; @part is for dm_release(). */
 int interpose_part(const struct device *device, const char *name, const char *end,
 		   struct dm_device *part);
+/* Let @part have a target that cannot do anything wrong, until the image gets there. */
+int interpose_measure(const struct dm_device *part, u64 sectors);
 /* Is @name live, not suspended, of the right size, with @target? Negative errno; prints nothing. */
 int interpose_is_live(const char *name, const char *target, u64 sectors);
 /* Is @name suspended, and all its data in the image? 0 or a negative errno; prints nothing. */

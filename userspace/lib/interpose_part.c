@@ -114,6 +114,20 @@ int interpose_part(const struct device *device, const char *name, const char *en
 	return ret ? device_fail(ret, name) : 0;
 }
 
+int interpose_measure(const struct dm_device *part, u64 sectors)
+{
+	int ret = interpose_need_target(part->name, "zero", NULL);
+
+	if (!ret)
+		ret = interpose_load(part, "zero", sectors, "", part->readonly);
+	if (ret)
+		return ret;
+	ret = dm_resume_private(part->name);
+	dm_settle();
+	dm_prepare();
+	return ret ? err_errno_what(-ret, part->name, "cannot resume it") : 0;
+}
+
 /* ------------------------------------------------------------------------
  * Ask
  */

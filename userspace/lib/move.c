@@ -18,6 +18,7 @@
 #include "err.h"
 #include "guard.h"
 #include "interpose.h"
+#include "interpose_state.h"
 #include "loop.h"
 #include "measure.h"
 #include "mem.h"
@@ -27,15 +28,19 @@
 
 #define MEMORY		(4U << 20)
 #define SECTOR		512
+#define CLONE_REGION	(64U << 10)
+#define CLONE_BYTES	(4U << 20)
+#define CLONE_CLEAR	65536
 
 struct move {
 	const struct move_request *request;
-	bool raw;
+	bool raw, clone;
 	char *path, *folder;		/* of the new image */
 	char *source;			/* path of the old one */
 	char *real, *frozen, *copy;	/* names of parts */
 	struct newfile file;
 	struct image image;		/* the new one, by its name */
+	struct interpose_state state;	/* of dm-clone */
 	int loop;
 	u64 sectors, region;
 	char *real_number, *copy_number;
@@ -234,6 +239,9 @@ static int make_real(struct move *m, const struct device *device)
 	struct dm_device part = { 0 };
 	int ret = interpose_part(device, m->real, "real", &part);
 
+	/* dm-clone wants to know how large it is. */
+	if (!ret && m->clone)
+		ret = interpose_measure(&part, m->sectors);
 	if (!ret) {
 		m->real_number = mem_printf("%u:%u", part.major, part.minor);
 		m->to_real = mem_printf("handover %s", m->real_number);
@@ -252,6 +260,36 @@ static int load_mirror(const struct move *m, const struct device *device)
 	return interpose_load(&device->dm, "mirror", m->sectors, params, false);
 }
 
+/* A bit for each region, and what keeps them consistent. */
+static int make_state(struct move *m, const struct device *device)
+{
+	const struct guard_line line = { .state = m->path };
+	u64 bytes = CLONE_BYTES + m->sectors * SECTOR / m->region / 4;
+
+	m->state.path = guard_clone_path(device->dm.name, &line);
+	if (!strncmp(m->state.path, GUARD_STATE_FOLDER "/", sizeof(GUARD_STATE_FOLDER)))
+		mkdir(GUARD_STATE_FOLDER, 0700);
+	return interpose_state_open(&m->state, bytes, bytes, CLONE_CLEAR);
+}
+
+static int load_clone(const struct move *m, const struct device *device)
+{
+	MEM_FREE char *params = mem_printf("%s %s %s %llu 1 no_hydration", m->state.number,
+					   m->copy_number, m->real_number,
+					   (unsigned long long)(m->region / SECTOR));
+
+	return interpose_load(&device->dm, "clone", m->sectors, params, false);
+}
+
+static int prepare_clone(struct move *m, const struct device *device)
+{
+	int ret = make_state(m, device);
+
+	if (!ret)
+		ret = load_clone(m, device);
+	return ret ? ret : guard_only_way(m->target, m->params);
+}
+
 static int prepare(const struct device *device, void *data)
 {
 	struct move *m = data;
@@ -266,14 +304,16 @@ static int prepare(const struct device *device, void *data)
 		guard_spare_state();
 	if (!ret)
 		ret = make_real(m, device);
-	return ret ? ret : load_mirror(m, device);
+	if (ret)
+		return ret;
+	return m->clone ? prepare_clone(m, device) : load_mirror(m, device);
 }
 
 /* ------------------------------------------------------------------------
  * The change
  */
 
-static int put_mirror_in(const struct move *m, const char *name)
+static int put_layer_in(const struct move *m, const char *name)
 {
 	int ret = guard_halt(name, false, true);
 
@@ -288,7 +328,7 @@ static int put_mirror_in(const struct move *m, const char *name)
 		ret = interpose_is_live(m->real, DEVICE_TARGET, m->sectors);
 	if (!ret)
 		ret = dm_resume_only(name);
-	return ret ? err_errno_what(-ret, name, "the mirror does not come to life") : 0;
+	return ret ? err_errno_what(-ret, name, "the layer does not come to life") : 0;
 }
 
 /* The table that waits, and the names that it needs. */
@@ -350,14 +390,19 @@ static int apply(const struct device *device, void *data)
 {
 	struct move *m = data;
 	const char *name = device->dm.name;
-	int ret = put_mirror_in(m, name);
+	int ret;
 
+	if (m->clone)
+		progress_commit();
+	ret = put_layer_in(m, name);
 	if (ret)
 		return ret;
 	guard_rest();
-	ret = move_mirror_wait(m->request, m->region);
-	if (!ret)
-		ret = load_new(m, device);
+	ret = move_copy_wait(m->request, m->region, m->clone);
+	/* The guard knows that way, too. */
+	if (ret || m->clone)
+		return ret;
+	ret = load_new(m, device);
 	if (ret)
 		return ret;
 	guard_wake();
@@ -400,14 +445,6 @@ static int check_dest(const struct move *m)
 	return ret;
 }
 
-/* What is written would be in the new image alone from the first moment on: there is no way back yet. */
-static int refuse_clone(const char *name)
-{
-	int ret = interpose_need_target(name, "clone", "dm-clone");
-
-	return ret ? ret : err_fail(ERR_UNSUPPORTED, name, "a move by dm-clone is not supported, only by mirror");
-}
-
 static int check(struct move *m, const struct device *device)
 {
 	const struct move_request *request = m->request;
@@ -415,11 +452,10 @@ static int check(struct move *m, const struct device *device)
 
 	if (!ret)
 		ret = check_dest(m);
-	if (!ret && request->via && !strcmp(request->via, "clone"))
-		return refuse_clone(request->name);
-	if (!ret)
-		ret = interpose_need_target(request->name, "mirror", "dm-mirror");
-	return ret;
+	if (ret)
+		return ret;
+	return m->clone ? interpose_need_target(request->name, "clone", "dm-clone") :
+			  interpose_need_target(request->name, "mirror", "dm-mirror");
 }
 
 static int move(struct move *m, const struct device *device)
@@ -451,14 +487,15 @@ static int move(struct move *m, const struct device *device)
 int move_device(const struct move_request *request)
 {
 	struct move m = { .request = request, .file = NEWFILE_CLOSED, .image = IMAGE_CLOSED,
-			  .loop = -1 };
+			  .state = INTERPOSE_STATE_NONE, .loop = -1 };
 	struct device device;
 	int ret = device_get(request->name, &device);
 
 	if (ret)
 		return device_fail(ret, request->name);
 	m.raw = request->format && !strcmp(request->format, "raw");
-	m.region = move_mirror_region(request->bwlimit);
+	m.clone = request->via && !strcmp(request->via, "clone");
+	m.region = m.clone ? CLONE_REGION : move_mirror_region(request->bwlimit);
 	m.real = mem_printf("%s.real", request->name);
 	m.frozen = mem_printf("%s.frozen", request->name);
 	m.copy = mem_printf("%s.copy", request->name);
@@ -469,6 +506,7 @@ int move_device(const struct move_request *request)
 	/* If it has to go, that is done already. */
 	newfile_close(&m.file, false);
 	image_close(&m.image);
+	interpose_state_close(&m.state, false);
 	if (m.loop >= 0)
 		close(m.loop);
 	free(m.path);

@@ -12,7 +12,10 @@
  * between NAME and NAME.real; so before that the part with the old image becomes NAME.frozen, which it is
  * from then on, and the other one NAME.real.
  *
- * Up to that point all that goes wrong ends with the old image, and the new one is gone. What goes wrong
+ * With dm-clone instead of the mirror all writes go to the new image alone, from the first moment on. So
+ * there is no way back from there, not by a signal either: whoever is there goes on to the end.
+ *
+ * With the mirror, up to that point all that goes wrong ends with the old image, and the new one is gone. What goes wrong
  * with the tool itself: guard.h.
  *
  * Functions print their error and return an exit code.
@@ -48,8 +51,8 @@ struct move_mirror {
 
 /* Negative errno. */
 int move_mirror_look(const char *name, struct move_mirror *mirror);
-/* Wait until @name's mirror has copied everything. */
-int move_mirror_wait(const struct move_request *request, u64 region);
+/* Wait until the mirror or dm-clone has copied everything, in regions of so many bytes. */
+int move_copy_wait(const struct move_request *request, u64 region, bool clone);
 /* Bytes of a region for this rate. */
 u64 move_mirror_region(u64 bwlimit);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
- * The mirror of a device that moves: how far it is, and how fast it may be.
+ * The mirror or dm-clone of a device that moves: how far it is, and how fast it may be.
  *
- * All that the kernel offers for the latter is a share of time, for all mirrors together. With the
+ * dm-clone can be told to stop copying, and to go on. For a mirror all that the kernel offers for the latter is a share of time, for all mirrors together. With the
  * share 0 it still copies a little in each second. So the share is 0 while the copy is ahead of its
  * rate, and what it was while it is behind.
  */
@@ -52,6 +52,26 @@ static int parse(const char *text, struct move_mirror *mirror)
 	return 0;
 }
 
+/* "8 14/1024 128 5/128 1 1 no_hydration ... rw": a region that is at work is not done. */
+static int look_clone(const char *name, struct move_mirror *clone)
+{
+	unsigned long long done, total, running;
+	struct dm_device dm;
+	int ret = dm_query(name, &dm);
+
+	if (!ret && (strcmp(dm.target, "clone") || !dm.status ||
+		     sscanf(dm.status, "%*u %*u/%*u %*u %llu/%llu %llu", &done, &total, &running) != 3))
+		ret = -EIO;
+	if (!ret) {
+		clone->done = done - (running && done == total);
+		clone->total = total;
+		clone->source = true;
+		clone->copy = strcmp(strrchr(dm.status, ' ') + 1, "rw") == 0;
+	}
+	dm_release(&dm);
+	return ret;
+}
+
 int move_mirror_look(const char *name, struct move_mirror *mirror)
 {
 	struct dm_device dm;
@@ -68,6 +88,7 @@ int move_mirror_look(const char *name, struct move_mirror *mirror)
  */
 
 struct rate {
+	const char *clone;	/* its name, or NULL for a mirror */
 	int fd;			/* of the kernel's share, -1: no limit */
 	char *share;		/* what it was */
 	bool slow;
@@ -76,17 +97,25 @@ struct rate {
 
 static void set_share(const struct rate *rate, const char *share)
 {
-	(void)!pwrite(rate->fd, share, strlen(share), 0);
+	if (rate->clone)
+		dm_message(rate->clone, strcmp(share, "0") ? "enable_hydration" : "disable_hydration");
+	else
+		(void)!pwrite(rate->fd, share, strlen(share), 0);
 }
 
-static int rate_begin(struct rate *rate, const struct move_request *request)
+static int rate_begin(struct rate *rate, const struct move_request *request, bool clone)
 {
+	int ret = clone ? dm_message(request->name, "enable_hydration") : 0;
+
+	if (ret)
+		return err_errno_what(-ret, request->name, "dm-clone does not copy");
+	rate->clone = clone ? request->name : NULL;
 	rate->fd = -1;
 	rate->share = NULL;
 	rate->slow = false;
 	rate->bytes = request->bwlimit;
 	rate->start = guard_now();
-	if (request->bwlimit == CLI_UNSET)
+	if (request->bwlimit == CLI_UNSET || clone)
 		return 0;
 	rate->share = text_first_line(GUARD_SHARE);
 	rate->fd = open(GUARD_SHARE, O_WRONLY | O_CLOEXEC);
@@ -100,7 +129,7 @@ static void rate_keep(struct rate *rate, u64 bytes)
 	u64 due = (guard_now() - rate->start) / 1000 * rate->bytes / 1000000;
 	bool ahead = bytes >= due;
 
-	if (rate->fd < 0 || ahead == rate->slow)
+	if (rate->bytes == CLI_UNSET || ahead == rate->slow)
 		return;
 	rate->slow = ahead;
 	set_share(rate, ahead ? "0" : "100");
@@ -146,11 +175,13 @@ static int wait_for(const struct move_request *request, u64 region, struct rate 
 	int ret;
 
 	for (;;) {
-		ret = move_mirror_look(request->name, &mirror);
+		ret = rate->clone ? look_clone(rate->clone, &mirror) :
+				    move_mirror_look(request->name, &mirror);
 		if (ret)
-			return err_errno_what(-ret, request->name, "somebody else has taken the mirror away");
+			return err_errno_what(-ret, request->name, "somebody else has changed its table");
 		if (!mirror.source || !mirror.copy)
 			return give_up(request->name, !mirror.source);
+		/* On the way by dm-clone nothing is interrupted. */
 		ret = progress_step(mirror.done * region, mirror.total * region);
 		if (ret || mirror.done == mirror.total)
 			return ret;
@@ -159,10 +190,10 @@ static int wait_for(const struct move_request *request, u64 region, struct rate 
 	}
 }
 
-int move_mirror_wait(const struct move_request *request, u64 region)
+int move_copy_wait(const struct move_request *request, u64 region, bool clone)
 {
 	struct rate rate;
-	int ret = rate_begin(&rate, request);
+	int ret = rate_begin(&rate, request, clone);
 
 	progress_phase("copying");
 	if (!ret)

@@ -95,12 +95,18 @@ static int recover(const char *name)
 /* No device is left of what was edited then, and an edit that is cut off leaves a whole image. */
 static void forget_copy(const char *name, const char *copy)
 {
-	MEM_FREE char *shown = text_printable(copy);
+	MEM_FREE char *shown = text_printable(copy), *dest = NULL;
+	MEM_FREE char *place = NULL;
 
-	if (!guard_is_stale(copy))
+	if (!guard_is_stale(copy, &dest))
 		return;
-	err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
-		 name);
+	place = dest ? text_printable(dest) : NULL;
+	if (place)
+		err_note("%s: the machine went down while it moved to %s; that is of no use, unless the old image is marked as stale",
+			 name, place);
+	else
+		err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
+			 name);
 	if (unlink(copy))
 		err_warn(name, "cannot remove %s: %s", shown, strerror(errno));
 }

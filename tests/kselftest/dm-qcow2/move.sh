@@ -47,16 +47,16 @@ begun() {
 	NUMBER=$(number q)
 }
 
-# slowly WORDS...: a move that takes its time, with --bwlimit; it has its mirror. Sets MOVE to its process.
+# slowly WORDS...: a move that takes its time, with --bwlimit; it has its layer. Sets MOVE to its process.
 slowly() {
 	local try
 	"$QCOW2CTL" move q "$@" 2>said &
 	MOVE=$!
 	for ((try = 0; try < 200; try++)); do
-		[[ $(dmsetup table q) != *" mirror "* ]] || return 0
+		[[ $(dmsetup table q) == *" qcow2 "* ]] || return 0
 		sleep 0.05
 	done
-	fail "no mirror: $(<said)"
+	fail "no layer: $(<said)"
 }
 
 # settled: nothing of a change is under way any more.

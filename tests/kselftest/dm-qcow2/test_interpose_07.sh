@@ -17,33 +17,39 @@ attach q a.qcow2
 NUMBER=$(number q)
 remember
 
-# quiet COMMAND...: sets CALLS to the system calls in between, without those that are about it.
+# quiet PAUSES COMMAND...: while q is suspended, so often, only what is about that is called.
 quiet() {
-	local line call inside=
+	local pauses=$1 line call inside='' calls=''
+	shift
 	strace -o trace -e trace=all "$QCOW2CTL" "$@" 2>/dev/null || fail "$* under strace"
-	CALLS=
 	while read -r line; do
 		call=${line%%(*}
-		if [[ $line == *DM_DEV_SUSPEND*DM_SUSPEND_FLAG* ]]; then
-			[ -n "$inside" ] || { inside=yes CALLS=; }
-		elif [[ $line == *DM_DEV_SUSPEND* ]]; then
-			# The last resume of all ends it.
-			LAST=$CALLS
+		if [[ $line == *DM_DEV_SUSPEND*'name="q"'* ]]; then
+			if [[ $line == *DM_SUSPEND_FLAG* ]]; then
+				pauses=$((pauses - 1)) inside=yes
+			else
+				inside=
+			fi
 		fi
 		case $call in
 		ioctl | geteuid | alarm | rt_sigaction | rt_sigprocmask | sendto | rt_sigreturn) ;;
-		*) [ -z "$inside" ] || CALLS+="$call " ;;
+		*) [ -z "$inside" ] || calls+="$call " ;;
 		esac
 	done <trace
-	[ -n "$inside" ] || fail "$*: it has not suspended anything"
-	[ -z "$LAST" ] || fail "$*: $LAST"
+	[ "$pauses" = 0 ] || fail "$*: $pauses pauses are missing"
+	[ -z "$calls" ] || fail "$*: $calls"
 }
 
 for layer in linear snapshot; do
-	quiet interpose q $layer
-	quiet interpose q --remove
+	quiet 1 interpose q $layer
+	quiet 1 interpose q --remove
 	as_before
 	ok "$layer"
 done
+need_module dm-mirror
+quiet 2 move q b.qcow2
+runs q
+ok "move"
 detach q
 clean a.qcow2
+clean b.qcow2

@@ -33,9 +33,10 @@ for ((try = 0; try < 100; try++)); do
 done
 [[ $("$QCOW2CTL" interpose --list) == *" AD "* ]] || fail "no dead copy: $("$QCOW2CTL" interpose --list)"
 want "a write is lost" kill -0 $SYNC
-taken_out
+pauses interpose q --remove
 wait $SYNC || fail "what waited got an error"
 dmsetup remove bad
+as_before
 ok "a copy that fails"
 
 put_in snapshot-origin snapshot --cow-size 1M

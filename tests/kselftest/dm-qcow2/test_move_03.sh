@@ -41,7 +41,7 @@ for signal in INT TERM; do
 	slowly b.qcow2 --bwlimit 1M
 	answers 5 "another qcow2ctl is at work" snapshot create q s2
 	answers 5 "at work|stands over" detach q
-	answers 5 "in use by device q" attach b.qcow2 other
+	answers 6 "locked by another process" attach b.qcow2 other
 	kill -$signal $MOVE
 	rc=0
 	wait $MOVE || rc=$?
@@ -59,6 +59,11 @@ as_before
 want "b.raw is there" [ ! -e b.raw ]
 want "the share of mirrors is $(<$share)" [ "$(<$share)" = 100 ]
 ok "interrupted"
+
+printf '32768 0 rw\n1 qcow2 %s\n\nanother-boot\n%s\n%s\n\n' "$DIR/a.qcow2" "$DIR/b.qcow2" "$DIR/a.qcow2" >a.qcow2.q.intent
+does recover q
+[[ $OUT == *"went down while it moved to $DIR/b.qcow2"* ]] || fail "$OUT"
+as_before
 
 ramdisk 1 20
 dmsetup create bad --table "0 16384 linear /dev/ram1 0

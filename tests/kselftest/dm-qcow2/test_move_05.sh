@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Moves by dm-clone: there is no way back, and whoever is killed, the device gets to the new image. A kernel without it: no.
+# timeout=200
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/move.sh
+. "$(dirname "$0")/move.sh"
+
+KILLED=move
+scratch ext4
+begun 16M
+remember
+if ! modprobe dm-clone 2>/dev/null; then
+	answers 9 "kernel has no target clone" move q b.qcow2 --via clone
+	as_before
+	want "b.qcow2 is there" [ ! -e b.qcow2 ]
+	ok "no dm-clone"
+	exit 0
+fi
+modprobe dm-zero
+
+does move q b.qcow2 --via clone
+[[ $OUT == *"paused q for "*"paused q for "* ]] || fail "no pauses: $OUT"
+moved b.qcow2
+stale a.qcow2 b.qcow2
+want "a state is left" [ ! -e b.qcow2.clone ]
+remember
+ok "to another image"
+
+for step in link load:2 loop load:3 suspend message resume:3; do
+	killed "$step" c.qcow2 --via clone
+	as_before
+	want "$step: c.qcow2 is there" [ ! -e c.qcow2 ]
+	want "$step: a state is there" [ ! -e c.qcow2.clone ]
+done
+for step in create load:3 suspend message resume:3 resume:4; do
+	rc=0
+	disturbed $step -5 move q c.qcow2 --via clone || rc=$?
+	[ $rc = 1 ] || fail "$step: exit $rc: $OUT"
+	as_before
+	alone
+	want "$step: c.qcow2 is there" [ ! -e c.qcow2 ]
+	want "$step: a state is there" [ ! -e c.qcow2.clone ]
+done
+ok "old before the layer is there"
+
+killed resume:4 c.qcow2 --via clone
+moved c.qcow2
+stale b.qcow2 c.qcow2
+killed resume:4! d.qcow2 --via clone
+moved d.qcow2
+stale c.qcow2 d.qcow2
+slowly e.qcow2 --via clone --bwlimit 2M
+kill -INT $MOVE
+wait $MOVE || fail "exit $?: $(<said)"
+moved e.qcow2
+slowly f.qcow2 --via clone --bwlimit 2M
+kill -KILL $MOVE
+wait $MOVE || true
+settled
+moved f.qcow2
+stale e.qcow2 f.qcow2
+ok "new afterwards"
+
+does move q g.raw --via clone --format raw
+alone
+[[ $(dmsetup table q) == *" linear "* ]] || fail "$(dmsetup table q)"
+stop_writer
+sync -f /mnt/guest
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+want "g.raw is another one" cmp /dev/mapper/q g.raw
+does detach q
+for image in *.qcow2; do
+	clean "$image"
+done
+want "states are left" [ -z "$(compgen -G '*.clone')" ]
+ok "image and data"
