@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include "../lib/err.h"
 #include "../lib/interpose.h"
+#include "../lib/move.h"
 #include "cmd.h"
 
 struct args {
@@ -24,14 +25,15 @@ static const struct cli_option options[] = {
 	  .help = "flakey: works for so long, again and again (3600)" },
 	{ "down", 0, CLI_NUMBER, AT(request.down), "SEC", 1000000,
 	  .help = "flakey: and fails for so long (0)" },
-	{ "state", 0, CLI_STRING, AT(request.state), "PATH", .help = "era: where it keeps its state" },
+	{ "state", 0, CLI_STRING, AT(request.state), "PATH", 
+	  .help = "era, clone: where it keeps its state" },
 	{ "block", 0, CLI_SIZE, AT(request.block), "SIZE",
 	  .help = "era: how much is one block (64K)" },
 	{ "cow", 0, CLI_STRING, AT(request.cow), "PATH",
 	  .help = "snapshot: where it keeps what is overwritten" },
 	{ "cow-size", 0, CLI_SIZE, AT(request.cow_size), "SIZE",
 	  .help = "snapshot: how large a new file is made (enough)" },
-	{ "to", 0, CLI_STRING, AT(request.to), "PATH", .help = "mirror: the second copy" },
+	{ "to", 0, CLI_STRING, AT(request.to), "PATH", .help = "mirror: the second copy; clone: where it goes" },
 	{ "table", 0, CLI_STRING, AT(request.table), "'TARGET ARGS'",
 	  .help = "raw: {DEV} is the device below, {SECTORS} its length" },
 	{ "nolockfs", 0, CLI_FLAG, AT(request.nolockfs),
@@ -57,6 +59,8 @@ static int run(void *data, char **operands)
 		return err_usage("missing argument, NAME");
 	if (args->remove && operands[1])
 		return err_usage("with --remove there is no LAYER");
+	if (args->remove && move_is_begun(operands[0]))
+		return move_finish(operands[0], interpose_seconds(&args->request));
 	if (args->remove)
 		return interpose_remove(&args->request);
 	if (!operands[1])
@@ -76,6 +80,7 @@ const struct cli_command cmd_interpose = {
 		"  era       remembers which blocks are written\n"
 		"  snapshot  NAME.frozen shows the disk as it was when the layer came\n"
 		"  mirror    a second copy of the disk\n"
+		"  clone     the disk goes elsewhere; when all is copied, --remove leaves it there\n"
 		"  raw       any table of device mapper\n"
 		"State that no PATH is given for is a file IMAGE.NAME.LAYER, which goes with the layer. A\n"
 		"PATH is a block device, or a file that does not exist yet; it stays.\n",

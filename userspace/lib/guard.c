@@ -190,7 +190,7 @@ static int prepare(const char *name, const struct guard_request *request)
 	}
 	ret = look(name, request);
 	if (!ret)
-		ret = guard_check_places(&guard.device, request->file);
+		ret = guard_check_places(&guard.device, request);
 	if (!ret)
 		ret = open_node(request->exclusive);
 	if (!ret)
@@ -489,12 +489,14 @@ int guard_reload(const char *name, const struct guard_request *request, const ch
 void guard_rest(void)
 {
 	u64 pause = guard_now() - guard.begin;
+	bool paused = guard.suspended;
 
 	guard.suspended = false;
 	guard.rested = true;
 	tell_guardian(GUARD_RESTS);
 	out_let_go();
-	note_pause(pause);
+	if (paused)
+		note_pause(pause);
 }
 
 void guard_wake(void)

@@ -51,7 +51,7 @@ struct guard_request {
 	u64 memory;		/* bytes that the edit will need at most, roughly */
 	/* So long it is to be afterwards, and if that is less, before it is suspended; 0: as it is. */
 	u64 sectors;
-	const char *file;	/* one more that must not lie on the device, or NULL */
+	const char *file, *other_file;	/* that must not lie on the device either, or NULL */
 	const char *state;	/* a file that goes when the device has no layer at the end, or NULL */
 	/*
 	 * The device moves to another image, which is @state: that stays when the device has got there, else
@@ -132,8 +132,8 @@ struct guard_line {
 	guard_moved *moved;	/* not in NAME.intent */
 };
 
-/* Does a file that must be there meanwhile, or @file, lie on @device? */
-int guard_check_places(const struct device *device, const char *file);
+/* Does a file that must be there meanwhile, or one of @request, lie on @device? */
+int guard_check_places(const struct device *device, const struct guard_request *request);
 /* One attempt of that which follows. */
 int guard_settle(const char *name, const struct guard_line *line, bool impatient);
 /* Is NAME where it was to be moved to? */

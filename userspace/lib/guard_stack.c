@@ -86,30 +86,30 @@ static int remove_part(const char *name)
 	return ret == -ENXIO ? 0 : ret;
 }
 
-/* An image on a device is none any more when its first bytes are gone. */
-static int wipe(const char *path)
+/* An image on a device is none any more when its first bytes are gone. The device may not work, so it is tried. */
+static void wipe(const char *path)
 {
 	static const char magic[4] = "QFI\xfb", nothing[SECTOR];
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	char found[sizeof(magic)];
-	int ret = 0;
 
 	if (fd < 0)
-		return -errno;
+		return;
 	if (pread(fd, found, sizeof(found), 0) == sizeof(found) &&
 	    !memcmp(found, magic, sizeof(magic)) &&
 	    (pwrite(fd, nothing, sizeof(nothing), 0) != sizeof(nothing) || fsync(fd)))
-		ret = -errno;
+		err_debug("%s: cannot write: %s", path, strerror(errno));
 	close(fd);
-	return ret;
 }
 
 static int remove_state(const char *path)
 {
 	struct stat st;
 
-	if (!stat(path, &st) && S_ISBLK(st.st_mode))
-		return wipe(path);
+	if (!stat(path, &st) && S_ISBLK(st.st_mode)) {
+		wipe(path);
+		return 0;
+	}
 	return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
@@ -347,6 +347,16 @@ static int settle_there(const struct stack *s)
 	return ret ? ret : remove_parts(s, false);
 }
 
+static int settle_on_the_way(const struct stack *s)
+{
+	bool clone = !strcmp(s->top.target, "clone");
+
+	if (s->line->moves && !clone)
+		return settle_back(s);
+	/* Without a way to go it is as before. */
+	return s->line->next && clone ? settle_clone(s) : settle_layer(s);
+}
+
 int guard_settle(const char *name, const struct guard_line *line, bool impatient)
 {
 	MEM_FREE char *real = mem_printf("%s.real", name), *frozen = mem_printf("%s.frozen", name);
@@ -372,8 +382,7 @@ int guard_settle(const char *name, const struct guard_line *line, bool impatient
 	else if (!ret && (!s.top.live || has_image(&s.top)))
 		ret = settle_image(&s);
 	else if (!ret)
-		ret = !line->moves ? settle_layer(&s) :
-		      line->next && !strcmp(s.top.target, "clone") ? settle_clone(&s) : settle_back(&s);
+		ret = settle_on_the_way(&s);
 	dm_release(&s.top);
 	dm_release(&s.below);
 	return ret;

@@ -19,11 +19,12 @@
 
 #define MEMORY		(4U << 20)
 #define CHUNK_SECTORS	16
+#define SECTOR		512
 
 struct insert {
 	const struct interpose_request *request;
 	const struct interpose_recipe *recipe;
-	struct interpose_state state;
+	struct interpose_state state, to;
 	char *target;
 	char *real, *frozen;		/* names */
 	char *real_number;		/* "253:4" */
@@ -92,7 +93,8 @@ static int make_frozen(const struct insert *in, const struct device *device)
 
 static int load_layer(const struct insert *in, const struct device *device)
 {
-	const struct interpose_place place = { in->sectors, in->real_number, in->state.number };
+	const struct interpose_place place = { in->sectors, in->real_number, in->state.number,
+					       in->to.number };
 	MEM_FREE char *params = in->recipe->params(in->request, &place);
 
 	return interpose_load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
@@ -111,6 +113,8 @@ static int prepare(const struct device *device, void *data)
 	if (recipe->state)
 		ret = interpose_state_open(&in->state, recipe->bytes(in->request, in->sectors),
 					   recipe->least(in->request, in->sectors), recipe->clear);
+	if (!ret && recipe->goes)
+		ret = interpose_state_open(&in->to, in->sectors * SECTOR, in->sectors * SECTOR, 0);
 	if (!ret)
 		ret = make_real(in, device);
 	if (!ret)
@@ -172,14 +176,18 @@ static int insert(struct insert *in, const struct device *device)
 	if (!ret)
 		ret = interpose_state_choose(&in->state, device, in->recipe,
 					     interpose_state_path(in->recipe, request));
+	if (!ret && in->recipe->goes)
+		ret = interpose_state_name(&in->to, request->to);
 	guard.file = in->state.folder;
+	guard.other_file = in->to.folder;
 	guard.state = in->state.own ? in->state.path : NULL;
 	return ret ? ret : guard_change(request->name, &guard, &change);
 }
 
 int interpose_insert(const struct interpose_request *request)
 {
-	struct insert in = { .request = request, .state = INTERPOSE_STATE_NONE };
+	struct insert in = { .request = request, .state = INTERPOSE_STATE_NONE,
+			     .to = INTERPOSE_STATE_NONE };
 	struct device device;
 	int ret = interpose_find(request, &in.recipe);
 
@@ -194,6 +202,7 @@ int interpose_insert(const struct interpose_request *request)
 	ret = insert(&in, &device);
 	device_release(&device);
 	interpose_state_close(&in.state, ret);
+	interpose_state_close(&in.to, ret);
 	if (!ret && in.recipe->has_frozen)
 		dm_make_node(in.frozen);
 	dm_settle();

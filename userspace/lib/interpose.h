@@ -42,6 +42,7 @@ struct interpose_place {
 	u64 sectors;
 	const char *real;	/* "253:4" */
 	const char *state;	/* "7:0", or NULL */
+	const char *to;		/* likewise, of a layer that goes there */
 };
 
 struct interpose_recipe {
@@ -53,6 +54,7 @@ struct interpose_recipe {
 	bool measures;		/* its constructor wants to know how large NAME.real is */
 	bool writes;		/* of no use on a read-only device */
 	bool has_frozen;
+	bool goes;		/* to the place that --to names: there is no way back */
 	/* For the user to choose from. */
 	unsigned int options;
 	/* Bytes of a new state file, and of the least device. */
@@ -88,6 +90,8 @@ int interpose_is_parked(const char *name, bool writable);
 const char *interpose_with_state(size_t i);
 /* Where @layer of @device keeps its state if nobody says another place; for the caller to free. */
 char *interpose_default_state(const struct device *device, const char *layer);
+/* The file under the state of a layer, for the caller to free; NULL: none, or a device. *@own: it is ours. */
+char *interpose_find_state(const struct dm_device *dm, bool *own);
 /* For the guard. */
 unsigned int interpose_seconds(const struct interpose_request *request);
 /* Path of the state that @request names, or NULL. */

@@ -17,6 +17,7 @@
 #define BLOCK_BYTES	65536	/* of era */
 #define CHUNK_SECTORS	16	/* of snapshot */
 #define REGION_SECTORS	1024	/* of mirror */
+#define CLONE_SECTORS	128	/* of clone */
 
 enum options {
 	OPTION_MS = 1, OPTION_UP = 2, OPTION_DOWN = 4, OPTION_BLOCK = 8, OPTION_COW_SIZE = 16,
@@ -157,6 +158,23 @@ static char *mirror_params(const struct interpose_request *request,
 }
 
 /* ------------------------------------------------------------------------
+ * clone: all of it goes elsewhere
+ */
+
+/* A bit for each region, and what keeps them consistent. */
+static u64 clone_bytes(const struct interpose_request *request, u64 sectors)
+{
+	(void)request;
+	return round_up_mib(4 * MIB + sectors / CLONE_SECTORS / 4);
+}
+
+static char *clone_params(const struct interpose_request *request, const struct interpose_place *place)
+{
+	(void)request;
+	return mem_printf("%s %s %s %u", place->state, place->to, place->real, CLONE_SECTORS);
+}
+
+/* ------------------------------------------------------------------------
  * All of them
  */
 
@@ -176,6 +194,9 @@ static const struct interpose_recipe recipes[] = {
 	{ .name = "mirror", .target = "mirror", .module = "dm-mirror", .state = "--to",
 	  .writes = true, .options = OPTION_TO, .bytes = mirror_bytes, .least = mirror_bytes,
 	  .params = mirror_params },
+	{ .name = "clone", .target = "clone", .module = "dm-clone", .state = "--state",
+	  .measures = true, .writes = true, .goes = true, .options = OPTION_STATE | OPTION_TO,
+	  .bytes = clone_bytes, .least = clone_bytes, .clear = 65536, .params = clone_params },
 	{ .name = "raw", .options = OPTION_TABLE, .params = raw_params },
 };
 
@@ -221,6 +242,8 @@ static int check_options(const struct interpose_recipe *recipe,
 	}
 	if (!recipe->target && !request->table)
 		return err_usage("layer %s needs --table", recipe->name);
+	if (recipe->goes && !request->to)
+		return err_usage("layer %s needs --to", recipe->name);
 	if (request->table && !request->table[strspn(request->table, " ")])
 		return err_usage("--table: it names no target");
 	if (block < 4096 || block > 1ULL << 30 || block & (block - 1))

@@ -59,8 +59,7 @@ static char *find_in_table(const char *table, bool *own)
 	return NULL;
 }
 
-/* For the caller to free; NULL: it has none, or a device. */
-static char *find_state(const struct dm_device *dm, bool *own)
+char *interpose_find_state(const struct dm_device *dm, bool *own)
 {
 	MEM_FREE char *name = mem_printf("%s.frozen", dm->name);
 	char *path = find_in_table(dm->table, own);
@@ -187,7 +186,7 @@ int interpose_remove(const struct interpose_request *request)
 		return device_fail(ret, request->name);
 	re.real = mem_printf("%s.real", request->name);
 	re.frozen = mem_printf("%s.frozen", request->name);
-	state = device.layer ? find_state(&device.dm, &own) : NULL;
+	state = device.layer ? interpose_find_state(&device.dm, &own) : NULL;
 	guard.state = state && own ? state : NULL;
 	ret = device.layer ? guard_change(request->name, &guard, &change) :
 			     err_fail(ERR_NOT_FOUND, request->name, "it has no layer");
@@ -237,7 +236,7 @@ int interpose_list(bool json)
 		row[rows.count++] = (struct row) {
 			.name = devices[i].dm.name, .target = devices[i].layer,
 			.layer = interpose_name(devices[i].layer), .status = devices[i].dm.status,
-			.state = find_state(&devices[i].dm, &own),
+			.state = interpose_find_state(&devices[i].dm, &own),
 		};
 	}
 	rows.rows = row;

@@ -43,12 +43,21 @@ int interpose_state_choose(struct interpose_state *state, const struct device *d
 		err_hint("say where layer %s keeps its state: %s PATH", recipe->name, recipe->state);
 		return ERR_USAGE;
 	}
+	MEM_FREE char *path = given ? mem_strdup(given) :
+				      interpose_default_state(device, recipe->name);
+
 	state->own = !given;
-	state->path = given ? mem_strdup(given) :
-			      interpose_default_state(device, recipe->name);
-	if (text_has_control(state->path))
-		return err_usage("%s: a path with control characters", recipe->state);
-	state->folder = stat(state->path, &st) ? folder_of(state->path) : mem_strdup(state->path);
+	return interpose_state_name(state, path);
+}
+
+int interpose_state_name(struct interpose_state *state, const char *path)
+{
+	struct stat st;
+
+	state->path = mem_strdup(path);
+	if (text_has_control(path))
+		return err_usage("a path with control characters");
+	state->folder = stat(path, &st) ? folder_of(path) : mem_strdup(path);
 	return 0;
 }
 

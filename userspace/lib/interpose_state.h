@@ -25,6 +25,8 @@ struct interpose_state {
 /* Choose the path and make nothing yet. interpose_state_close() also after an error. */
 int interpose_state_choose(struct interpose_state *state, const struct device *device,
 			   const struct interpose_recipe *recipe, const char *given);
+/* It lies at @path. interpose_state_close() also after an error. */
+int interpose_state_name(struct interpose_state *state, const char *path);
 /* Make it: @bytes for a file; a device has at least @least, and its first @clear become zeros. */
 int interpose_state_open(struct interpose_state *state, u64 bytes, u64 least, u64 clear);
 /* Whoever uses the device keeps it. @discard: a file goes. */

@@ -15,8 +15,8 @@
  * With dm-clone instead of the mirror all writes go to the new image alone, from the first moment on. So
  * there is no way back from there, not by a signal either: whoever is there goes on to the end.
  *
- * With the mirror, up to that point all that goes wrong ends with the old image, and the new one is gone. What goes wrong
- * with the tool itself: guard.h.
+ * With the mirror, up to that point all that goes wrong ends with the old image, and the new one is
+ * gone. What goes wrong with the tool itself: guard.h.
  *
  * Functions print their error and return an exit code.
  */
@@ -37,6 +37,11 @@ struct move_request {
 
 int move_device(const struct move_request *request);
 
+/* Has the device layer clone? That cannot be taken out: its device goes on to where the layer has brought it. */
+bool move_is_begun(const char *name);
+/* Take it there, if all is copied. */
+int move_finish(const char *name, unsigned int seconds);
+
 /* Say in the header of @image that what it holds has moved to @dest; only warns if that cannot be. */
 void move_mark(const char *image, const char *dest);
 /* Where it has moved to, for the caller to free; or NULL. The header is verified. */
@@ -51,6 +56,8 @@ struct move_mirror {
 
 /* Negative errno. */
 int move_mirror_look(const char *name, struct move_mirror *mirror);
+/* The same for dm-clone. */
+int move_clone_look(const char *name, struct move_mirror *clone);
 /* Wait until the mirror or dm-clone has copied everything, in regions of so many bytes. */
 int move_copy_wait(const struct move_request *request, u64 region, bool clone);
 /* Bytes of a region for this rate. */

@@ -3,9 +3,10 @@
 /*
  * The mirror or dm-clone of a device that moves: how far it is, and how fast it may be.
  *
- * dm-clone can be told to stop copying, and to go on. For a mirror all that the kernel offers for the latter is a share of time, for all mirrors together. With the
- * share 0 it still copies a little in each second. So the share is 0 while the copy is ahead of its
- * rate, and what it was while it is behind.
+ * dm-clone can be told to stop copying, and to go on. For a mirror all that the kernel offers for the
+ * latter is a share of time, for all mirrors together; with the share 0 it still copies a little in
+ * each second. So the share is 0 while the copy is ahead of its rate, and what it was while it is
+ * behind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,7 +54,7 @@ static int parse(const char *text, struct move_mirror *mirror)
 }
 
 /* "8 14/1024 128 5/128 1 1 no_hydration ... rw": a region that is at work is not done. */
-static int look_clone(const char *name, struct move_mirror *clone)
+int move_clone_look(const char *name, struct move_mirror *clone)
 {
 	unsigned long long done, total, running;
 	struct dm_device dm;
@@ -105,17 +106,19 @@ static void set_share(const struct rate *rate, const char *share)
 
 static int rate_begin(struct rate *rate, const struct move_request *request, bool clone)
 {
-	int ret = clone ? dm_message(request->name, "enable_hydration") : 0;
+	int ret;
 
-	if (ret)
-		return err_errno_what(-ret, request->name, "dm-clone does not copy");
 	rate->clone = clone ? request->name : NULL;
 	rate->fd = -1;
 	rate->share = NULL;
 	rate->slow = false;
 	rate->bytes = request->bwlimit;
 	rate->start = guard_now();
-	if (request->bwlimit == CLI_UNSET || clone)
+	if (clone) {
+		ret = dm_message(request->name, "enable_hydration");
+		return ret ? err_errno_what(-ret, request->name, "dm-clone does not copy") : 0;
+	}
+	if (request->bwlimit == CLI_UNSET)
 		return 0;
 	rate->share = text_first_line(GUARD_SHARE);
 	rate->fd = open(GUARD_SHARE, O_WRONLY | O_CLOEXEC);
@@ -175,7 +178,7 @@ static int wait_for(const struct move_request *request, u64 region, struct rate 
 	int ret;
 
 	for (;;) {
-		ret = rate->clone ? look_clone(rate->clone, &mirror) :
+		ret = rate->clone ? move_clone_look(rate->clone, &mirror) :
 				    move_mirror_look(request->name, &mirror);
 		if (ret)
 			return err_errno_what(-ret, request->name, "somebody else has changed its table");

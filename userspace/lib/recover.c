@@ -102,7 +102,7 @@ static void forget_copy(const char *name, const char *copy)
 		return;
 	place = dest ? text_printable(dest) : NULL;
 	if (place)
-		err_note("%s: the machine went down while it moved to %s; that is of no use, unless the old image is marked as stale",
+		err_note("%s: the machine went down while it moved to %s; an old image without a mark counts",
 			 name, place);
 	else
 		err_note("%s: the machine went down during an edit; the image is what it was before, or after it",

@@ -51,6 +51,7 @@ begun() {
 slowly() {
 	local try
 	"$QCOW2CTL" move q "$@" 2>said &
+	# shellcheck disable=SC2034
 	MOVE=$!
 	for ((try = 0; try < 200; try++)); do
 		[[ $(dmsetup table q) == *" qcow2 "* ]] || return 0

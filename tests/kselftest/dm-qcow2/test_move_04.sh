@@ -58,7 +58,7 @@ serve
 slowly /dev/nbd0 --bwlimit 2M
 kill -KILL $SERVER
 rc=0
-wait $MOVE || rc=$?
+wait "$MOVE" || rc=$?
 [[ $rc = 1 && $(<said) == *"where it was to move to cannot be written"* ]] || fail "exit $rc: $(<said)"
 as_before
 alone
@@ -67,8 +67,8 @@ ok "the server is killed"
 
 serve
 slowly /dev/nbd0 --bwlimit 2M
-kill -KILL $MOVE
-wait $MOVE || true
+kill -KILL "$MOVE"
+wait "$MOVE" || true
 settled
 as_before
 alone

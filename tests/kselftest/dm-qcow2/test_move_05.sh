@@ -39,7 +39,7 @@ done
 for step in create load:3 suspend message resume:3 resume:4; do
 	rc=0
 	disturbed $step -5 move q c.qcow2 --via clone || rc=$?
-	[ $rc = 1 ] || fail "$step: exit $rc: $OUT"
+	[ "$rc" = 1 ] || fail "$step: exit $rc: $OUT"
 	as_before
 	alone
 	want "$step: c.qcow2 is there" [ ! -e c.qcow2 ]
@@ -54,12 +54,12 @@ killed resume:4! d.qcow2 --via clone
 moved d.qcow2
 stale c.qcow2 d.qcow2
 slowly e.qcow2 --via clone --bwlimit 2M
-kill -INT $MOVE
-wait $MOVE || fail "exit $?: $(<said)"
+kill -INT "$MOVE"
+wait "$MOVE" || fail "exit $?: $(<said)"
 moved e.qcow2
 slowly f.qcow2 --via clone --bwlimit 2M
-kill -KILL $MOVE
-wait $MOVE || true
+kill -KILL "$MOVE"
+wait "$MOVE" || true
 settled
 moved f.qcow2
 stale e.qcow2 f.qcow2
@@ -79,3 +79,27 @@ for image in *.qcow2; do
 done
 want "states are left" [ -z "$(compgen -G '*.clone')" ]
 ok "image and data"
+
+create i.qcow2 16M
+does attach i.qcow2 q
+device_io q 'write -P 7 1M 2M'
+answers 2 "needs --to" interpose q clone
+answers 4 "it exists already" interpose q clone --to g.raw
+put_in clone clone --to h.raw
+want "its state" [ -f i.qcow2.q.clone ]
+device_io q 'write -P 8 2M 1M'
+for ((try = 0; try < 100; try++)); do
+	rc=0
+	OUT=$("$QCOW2CTL" interpose q --remove 2>&1) || rc=$?
+	[ "$rc" = 5 ] || break
+	[[ $OUT == *"regions are copied"* && $(dmsetup table q) == *" clone "* ]] || fail "$OUT"
+	sleep 0.1
+done
+[ "$rc" = 0 ] || fail "exit $rc: $OUT"
+alone
+[[ $(dmsetup table q) == *" linear "* ]] || fail "$(dmsetup table q)"
+device_io q 'read -P 7 1M 1M' 'read -P 8 2M 1M' 'read -P 0 3M 13M'
+want "its state is left" [ ! -e i.qcow2.q.clone ]
+does detach q
+stale i.qcow2 h.raw
+ok "the layer"
