@@ -25,7 +25,7 @@ static const struct cli_option options[] = {
 	  .help = "flakey: works for so long, again and again (3600)" },
 	{ "down", 0, CLI_NUMBER, AT(request.down), "SEC", 1000000,
 	  .help = "flakey: and fails for so long (0)" },
-	{ "state", 0, CLI_STRING, AT(request.state), "PATH", 
+	{ "state", 0, CLI_STRING, AT(request.state), "PATH",
 	  .help = "era, clone: where it keeps its state" },
 	{ "block", 0, CLI_SIZE, AT(request.block), "SIZE",
 	  .help = "era: how much is one block (64K)" },
