@@ -2,6 +2,8 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 # shellcheck shell=bash
 #
+# shellcheck disable=SC2154	# apt
+#
 # A private apt root, for packages of a release that is not this machine's. Part of kernel-fetch, which
 # has say and die; $apt is the folder of the root.
 
