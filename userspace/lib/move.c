@@ -445,11 +445,30 @@ static int check_dest(const struct move *m)
 	return ret;
 }
 
+/* What its parts are going to be called must be free, not only for a start. */
+static int check_names(const struct move *m)
+{
+	const char *const names[] = { m->real, m->frozen, m->copy };
+	struct dm_device dm;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		ret = dm_query(names[i], &dm);
+		dm_release(&dm);
+		if (!ret)
+			return err_fail(ERR_BUSY, m->request->name, "a device %s exists", names[i]);
+	}
+	return 0;
+}
+
 static int check(struct move *m, const struct device *device)
 {
 	const struct move_request *request = m->request;
 	int ret = interpose_check_device(device, "a move");
 
+	if (!ret)
+		ret = check_names(m);
 	if (!ret)
 		ret = check_dest(m);
 	if (ret)

@@ -34,6 +34,10 @@ does check "$small"
 put_in linear linear
 answers 5 "layer linear stands over its image" move q b.qcow2
 taken_out
+does attach --snapshot s1 a.qcow2 view
+dmsetup rename view q.frozen
+answers 5 "a device q.frozen exists" move q b.qcow2
+dmsetup remove q.frozen
 want "b.qcow2 is there" [ ! -e b.qcow2 ]
 ok "refused"
 
