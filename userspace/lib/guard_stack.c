@@ -11,6 +11,8 @@
  *	qcow2		NAME.real gives the image back if it has it, NAME is resumed, the parts go
  *	a layer		NAME.real is resumed, then NAME; if that layer cannot run, it is taken away
  *
+ * NAME.frozen with a table of qcow2 is no part of a layer but a view of a snapshot, and left alone.
+ *
  * A table that waits for a resume never got its turn, and is forgotten before that. Each attempt begins
  * with a look, so it does not matter what the one before it has done.
  */
@@ -56,12 +58,12 @@ static int remove_busy(const struct dm_device *dm)
 	return dm_remove(dm->name, true);
 }
 
-static int remove_part(const char *name)
+static int remove_part(const char *name, bool keep_view)
 {
 	struct dm_device dm;
 	int ret = dm_query(name, &dm);
 
-	if (!ret && is_part(&dm)) {
+	if (!ret && is_part(&dm) && !(keep_view && has_image(&dm))) {
 		dm_clear(name);
 		ret = dm_remove(name, false);
 		if (ret == -EBUSY)
@@ -74,10 +76,10 @@ static int remove_part(const char *name)
 /* NAME has no layer any more, or never had. */
 static int remove_parts(const struct stack *s)
 {
-	int ret = remove_part(s->frozen);
+	int ret = remove_part(s->frozen, true);
 
 	if (!ret)
-		ret = remove_part(s->real);
+		ret = remove_part(s->real, false);
 	dm_settle();
 	if (!ret && s->line->state && unlink(s->line->state) && errno != ENOENT)
 		ret = -errno;

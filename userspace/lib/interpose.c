@@ -102,8 +102,8 @@ static int refuse_load(const struct dm_device *dm, int error, int log)
 	return err_errno_what(error, dm->name, "the kernel refuses the table");
 }
 
-static int load(const struct dm_device *dm, const char *target, u64 sectors, const char *params,
-		bool readonly)
+int interpose_load(const struct dm_device *dm, const char *target, u64 sectors,
+		   const char *params, bool readonly)
 {
 	int log = kmsg_open();
 	int ret = dm_load(dm->name, target, sectors, params, readonly);
@@ -115,9 +115,8 @@ static int load(const struct dm_device *dm, const char *target, u64 sectors, con
 	return 0;
 }
 
-/* A part called @name with the end of its uuid. */
-static int create_part(const struct device *device, const char *name, const char *end,
-		       struct dm_device *part)
+int interpose_create_part(const struct device *device, const char *name, const char *end,
+			  struct dm_device *part)
 {
 	MEM_FREE char *uuid = NULL;
 	int ret = 0;
@@ -149,7 +148,7 @@ static int measure(const struct insert *in, const struct dm_device *part)
 	int ret = need_target(in, "zero", NULL);
 
 	if (!ret)
-		ret = load(part, "zero", in->sectors, "", part->readonly);
+		ret = interpose_load(part, "zero", in->sectors, "", part->readonly);
 	if (ret)
 		return ret;
 	ret = dm_resume_private(in->real);
@@ -162,7 +161,7 @@ static int make_real(struct insert *in, const struct device *device)
 {
 	MEM_FREE char *line = table_format(&device->table);
 	struct dm_device part = { 0 };
-	int ret = create_part(device, in->real, "real", &part);
+	int ret = interpose_create_part(device, in->real, "real", &part);
 
 	if (!ret && in->recipe->measures)
 		ret = measure(in, &part);
@@ -170,7 +169,7 @@ static int make_real(struct insert *in, const struct device *device)
 		in->real_number = mem_printf("%u:%u", part.major, part.minor);
 		if (!device->dm.readonly)
 			in->handover = mem_printf("handover %s", in->real_number);
-		ret = load(&part, DEVICE_TARGET, in->sectors, line, device->dm.readonly);
+		ret = interpose_load(&part, DEVICE_TARGET, in->sectors, line, device->dm.readonly);
 	}
 	dm_release(&part);
 	return ret;
@@ -185,9 +184,9 @@ static int make_frozen(const struct insert *in, const struct device *device)
 
 	if (!in->recipe->has_frozen)
 		return 0;
-	ret = create_part(device, in->frozen, "frozen", &part);
+	ret = interpose_create_part(device, in->frozen, "frozen", &part);
 	if (!ret)
-		ret = load(&part, "snapshot", in->sectors, params, true);
+		ret = interpose_load(&part, "snapshot", in->sectors, params, true);
 	dm_release(&part);
 	return ret;
 }
@@ -197,7 +196,7 @@ static int load_layer(const struct insert *in, const struct device *device)
 	const struct interpose_place place = { in->sectors, in->real_number, in->state.number };
 	MEM_FREE char *params = in->recipe->params(in->request, &place);
 
-	return load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
+	return interpose_load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
 }
 
 static int prepare(const struct device *device, void *data)

@@ -35,6 +35,13 @@ int interpose_insert(const struct interpose_request *request);
 int interpose_remove(const struct interpose_request *request);
 int interpose_list(bool json);
 
+/* A private device @name of @device, without a table; @end is that of its uuid. */
+int interpose_create_part(const struct device *device, const char *name, const char *end,
+			  struct dm_device *part);
+/* A table that is to be live after the next resume. */
+int interpose_load(const struct dm_device *dm, const char *target, u64 sectors,
+		   const char *params, bool readonly);
+
 /* What the parts know of each other. */
 
 /* What a table line is made of. */
