@@ -2,13 +2,15 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * Resume what was left suspended. NAME.intent says that it was an edit that
- * suspended the device; whoever else did had a reason that is not ours to judge.
+ * suspended the device; whoever else did had a reason that is not ours to judge. NAME.frozen.intent is
+ * what a backup has left (backup_point.h).
  */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "backup.h"
 #include "device.h"
 #include "err.h"
 #include "guard.h"
@@ -72,9 +74,22 @@ static int recover_locked(const char *name)
 	return ret;
 }
 
+/* NAME for "NAME.frozen", which a backup has left; or NULL. For the caller to free. */
+static char *backed_up(const char *name)
+{
+	const char *end = strrchr(name, '.');
+
+	return end && !strcmp(end, ".frozen") ? mem_strndup(name, end - name) : NULL;
+}
+
 static int recover(const char *name)
 {
-	int lock, ret = run_lock(name, 0, &lock);
+	MEM_FREE char *backup = backed_up(name);
+	int lock, ret;
+
+	if (backup)
+		return backup_recover(backup);
+	ret = run_lock(name, 0, &lock);
 
 	if (ret)
 		return ret;
@@ -140,7 +155,8 @@ static int recover_one(const char *name)
 		return device_fail(ret, name);
 	forget_copy_of(&device);
 	device_release(&device);
-	return recover(name);
+	ret = recover(name);
+	return ret ? ret : backup_recover(name);
 }
 
 int recover_devices(const char *name)

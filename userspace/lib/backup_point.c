@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Freeze a point in time and let go of it.
+ *
+ * All is made in an order in which whatever is there can be found again: first the intent, then the
+ * snapshot, then its view; and it is taken away in the opposite order.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "backup_point.h"
+#include "cli.h"
+#include "err.h"
+#include "guard.h"
+#include "interpose.h"
+#include "mem.h"
+#include "run.h"
+#include "snapshot_edit.h"
+#include "snapshot_table.h"
+#include "text.h"
+
+#define REMOVE_TRIES	50
+#define REMOVE_PAUSE_NS	100000000
+
+/* ------------------------------------------------------------------------
+ * What is there, for whoever comes after a loss
+ */
+
+static char *intent_path(const char *name)
+{
+	return mem_printf(RUN_FOLDER "/%s.frozen.intent", name);
+}
+
+/* One line: how; and the file that goes with it, if there is one. */
+static int write_intent(const struct backup_point *point)
+{
+	MEM_FREE char *path = intent_path(point->request->name);
+	FILE *file = fopen(path, "we");
+	bool failed;
+
+	if (!file)
+		return err_errno(errno, path);
+	failed = fprintf(file, "%s\n", point->kind == BACKUP_VIEW ? "view" : "snapshot") < 0;
+	failed |= fclose(file);
+	return failed ? err_errno(errno ? errno : EIO, path) : 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Take away
+ */
+
+static int remove_device(const char *name)
+{
+	const struct timespec pause = { .tv_nsec = REMOVE_PAUSE_NS };
+	int try, ret = -EBUSY;
+
+	for (try = 0; ret == -EBUSY && try < REMOVE_TRIES; try++) {
+		if (try)
+			nanosleep(&pause, NULL);
+		ret = dm_remove(name, false);
+	}
+	dm_settle();
+	if (ret && ret != -ENXIO)
+		return err_errno_what(-ret, name, "the point in time cannot be removed");
+	return 0;
+}
+
+static bool is_view(const struct dm_device *dm)
+{
+	const char *end = strrchr(dm->uuid, '-');
+
+	return end && !strcmp(end, "-frozen") &&
+	       (!dm->live || !strcmp(dm->target, DEVICE_TARGET));
+}
+
+static int drop_view(const char *frozen)
+{
+	struct dm_device dm;
+	int ret = dm_query(frozen, &dm);
+
+	if (ret == -ENXIO)
+		ret = 0;
+	else if (ret)
+		ret = device_fail(ret, frozen);
+	else if (is_view(&dm))
+		ret = remove_device(frozen);
+	dm_release(&dm);
+	return ret;
+}
+
+/* Does the image have our snapshot? */
+static int find_snapshot(const struct device *device, bool *found)
+{
+	struct snapshot_table table = { 0 };
+	struct image image = IMAGE_CLOSED;
+	int ret = image_open(&image, device->image);
+
+	*found = false;
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = snapshot_table_read(&image, &table);
+	if (!ret)
+		*found = snapshot_table_has_tag(&table, BACKUP_TAG);
+	snapshot_table_release(&table);
+	image_close(&image);
+	return ret;
+}
+
+static const struct edit_options *edit_options(const struct backup_request *request,
+					       struct edit_options *options)
+{
+	*options = (struct edit_options){
+		.nolockfs = request && request->nolockfs,
+		.timeout = request ? request->timeout : CLI_UNSET,
+		.progress = "none",
+	};
+	return options;
+}
+
+static int drop_snapshot(const struct device *device, const struct backup_request *request)
+{
+	struct edit_options options;
+	bool found;
+	int ret = find_snapshot(device, &found);
+
+	if (ret || !found)
+		return ret;
+	edit_options(request, &options);
+	/* Nobody's data is to be consistent for this. */
+	options.nolockfs = true;
+	return snapshot_delete(device->dm.name, BACKUP_TAG, &options);
+}
+
+static void init_layer(struct interpose_request *layer, const char *name,
+		       const struct backup_request *request)
+{
+	*layer = (struct interpose_request){
+		.name = name, .layer = "snapshot",
+		.nolockfs = request && request->nolockfs,
+		.timeout = request ? request->timeout : CLI_UNSET,
+		.ms = CLI_UNSET, .up = CLI_UNSET, .down = CLI_UNSET, .block = CLI_UNSET,
+		.cow_size = CLI_UNSET,
+	};
+}
+
+static int drop_layer(const struct device *device, const struct backup_request *request)
+{
+	struct interpose_request layer;
+
+	if (!device->layer || strcmp(interpose_name(device->layer), "snapshot"))
+		return 0;
+	init_layer(&layer, device->dm.name, request);
+	return interpose_remove(&layer);
+}
+
+/* All that a point is made of, whatever of it is there. */
+static int drop(const char *name, enum backup_kind kind, const struct backup_request *request)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
+	struct device device;
+	int ret = device_get(name, &device);
+
+	if (ret == -ENXIO)
+		ret = kind == BACKUP_VIEW ? drop_view(frozen) : 0;
+	else if (ret)
+		return device_fail(ret, name);
+	else if (kind == BACKUP_SNAPSHOT)
+		ret = drop_layer(&device, request);
+	else
+		ret = drop_view(frozen);
+	if (!ret && guard_point("backup-viewless"))
+		ret = err_errno(EIO, "backup-viewless");
+	if (!ret && device.image && kind == BACKUP_VIEW)
+		ret = drop_snapshot(&device, request);
+	device_release(&device);
+	if (!ret && unlink(intent) && errno != ENOENT)
+		ret = err_errno(errno, intent);
+	return ret;
+}
+
+/* Under the lock. */
+static int recover(const char *name)
+{
+	MEM_FREE char *intent = intent_path(name);
+	MEM_FREE char *how = text_first_line(intent);
+
+	if (!how)
+		return 0;
+	return drop(name, strcmp(how, "view") ? BACKUP_SNAPSHOT : BACKUP_VIEW, NULL);
+}
+
+int backup_recover(const char *name)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
+	int lock, ret;
+
+	if (access(intent, F_OK))
+		return 0;
+	ret = run_lock(frozen, 0, &lock);
+	if (ret)
+		return ret;
+	ret = recover(name);
+	if (!ret)
+		err_note("%s: what was left of a backup is gone", name);
+	run_unlock(frozen, lock);
+	return ret;
+}
+
+/* ------------------------------------------------------------------------
+ * May it be?
+ */
+
+/* Can the image hold one more snapshot? Then every count goes up by one. */
+static int holds_snapshot(const struct device *device, bool *holds)
+{
+	struct snapshot_table table = { 0 };
+	struct image image = IMAGE_CLOSED;
+	int ret = image_open(&image, device->image);
+	u32 order;
+
+	*holds = false;
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = snapshot_table_read(&image, &table);
+	if (!ret) {
+		order = image.header.refcount_order;
+		*holds = !image.geo.data_file && table.count < QCOW2_MAX_SNAPSHOTS &&
+			 (order > 4 || table.count + 2ULL < 1ULL << (1U << order));
+	}
+	snapshot_table_release(&table);
+	image_close(&image);
+	return ret;
+}
+
+static int choose(struct backup_point *point)
+{
+	const struct device *device = &point->device;
+	const char *via = point->request->via, *name = device->dm.name;
+	bool holds = true;
+	int ret = 0;
+
+	if (device->dm.readonly) {
+		point->kind = BACKUP_ITSELF;
+		return 0;
+	}
+	if (!via)
+		ret = holds_snapshot(device, &holds);
+	point->kind = via ? strcmp(via, "view") ? BACKUP_SNAPSHOT : BACKUP_VIEW :
+		      holds ? BACKUP_VIEW : BACKUP_SNAPSHOT;
+	if (!ret && point->kind == BACKUP_SNAPSHOT && device->layer)
+		ret = err_fail(ERR_BUSY, name, "layer %s stands over its image%s", device->layer,
+			       via ? "" : ", which cannot hold a snapshot itself");
+	return ret;
+}
+
+static int refuse_frozen(const char *frozen)
+{
+	struct dm_device dm;
+	int ret = dm_query(frozen, &dm);
+
+	dm_release(&dm);
+	return ret == -ENXIO ? 0 : ret ? device_fail(ret, frozen) :
+	       err_fail(ERR_BUSY, frozen, "a device of this name exists");
+}
+
+/* What nobody can have any more, since the lock is ours: left behind, by a machine that went down too. */
+static int clear_away(struct backup_point *point)
+{
+	const char *name = point->request->name;
+	int ret = recover(name);
+
+	if (!ret)
+		ret = refuse_frozen(point->frozen);
+	if (!ret && point->kind == BACKUP_VIEW)
+		ret = drop_snapshot(&point->device, point->request);
+	return ret;
+}
+
+int backup_point_prepare(struct backup_point *point, const struct backup_request *request)
+{
+	int ret;
+
+	memset(point, 0, sizeof(*point));
+	point->request = request;
+	point->lock = -1;
+	point->node = -1;
+	point->fd = -1;
+	ret = device_get(request->name, &point->device);
+	if (ret)
+		return device_fail(ret, request->name);
+	if (!point->device.image)
+		return err_fail(ERR_FAILED, request->name, "device has no image");
+	point->size = point->device.size;
+	point->frozen = mem_printf("%s.frozen", request->name);
+	ret = choose(point);
+	if (!ret)
+		ret = run_lock(point->frozen, 0, &point->lock);
+	if (ret) {
+		point->lock = -1;
+		return ret;
+	}
+	if (point->kind != BACKUP_ITSELF)
+		ret = clear_away(point);
+	if (ret)
+		return ret;
+	point->path = mem_printf("/dev/mapper/%s",
+				 point->kind == BACKUP_ITSELF ? request->name : point->frozen);
+	point->node = open(point->device.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return point->node < 0 ? err_errno(errno, point->device.path) : 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Freeze
+ */
+
+/* The device's table once more, of the snapshot. */
+static char *view_line(const struct device *device)
+{
+	struct table table = { 0 };
+	char *line;
+	size_t i;
+
+	for (i = 0; i < device->table.nr_layers; i++)
+		table_add_layer(&table, device->table.raw[i], device->table.paths[i]);
+	table_add_word(&table, "snapshot");
+	table_add_word(&table, BACKUP_TAG);
+	for (i = 0; i < device->table.nr_words; i++) {
+		if (!strcmp(device->table.words[i], "no_backing"))
+			table_add_word(&table, "no_backing");
+	}
+	line = table_format(&table);
+	table_release(&table);
+	return line;
+}
+
+static int attach_view(struct backup_point *point)
+{
+	MEM_FREE char *line = NULL;
+	struct dm_device part = { 0 };
+	struct device device;
+	int ret = device_get(point->request->name, &device);
+
+	if (ret)
+		return device_fail(ret, point->request->name);
+	/* If it was made longer since the snapshot, the kernel refuses the table. */
+	point->size = device.size;
+	line = view_line(&device);
+	ret = interpose_create_part(&device, point->frozen, "frozen", &part);
+	if (!ret)
+		ret = interpose_load(&part, DEVICE_TARGET, device.dm.sectors, line, true);
+	dm_prepare();
+	if (!ret) {
+		ret = dm_resume_private(point->frozen);
+		if (ret)
+			ret = err_errno_what(-ret, point->frozen, "cannot resume it");
+	}
+	if (!ret)
+		dm_make_node(point->frozen);
+	dm_settle();
+	dm_release(&part);
+	device_release(&device);
+	return ret;
+}
+
+static int freeze_view(struct backup_point *point)
+{
+	struct edit_options options;
+	int ret = snapshot_create(point->request->name, BACKUP_TAG,
+				  edit_options(point->request, &options));
+
+	if (!ret && guard_point("backup-snapshot"))
+		ret = err_errno(EIO, "backup-snapshot");
+	return ret ? ret : attach_view(point);
+}
+
+static int freeze_layer(const struct backup_point *point)
+{
+	struct interpose_request layer;
+
+	init_layer(&layer, point->request->name, point->request);
+	return interpose_insert(&layer);
+}
+
+int backup_point_begin(struct backup_point *point)
+{
+	int ret = 0;
+
+	if (point->kind != BACKUP_ITSELF) {
+		point->begun = true;
+		ret = write_intent(point);
+		if (!ret && guard_point("backup-intent"))
+			ret = err_errno(EIO, "backup-intent");
+	}
+	if (!ret && point->kind == BACKUP_VIEW)
+		ret = freeze_view(point);
+	else if (!ret && point->kind == BACKUP_SNAPSHOT)
+		ret = freeze_layer(point);
+	if (ret)
+		return ret;
+	point->fd = open(point->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (point->fd < 0)
+		return err_errno(errno, point->path);
+	return guard_point("backup-frozen") ? err_errno(EIO, "backup-frozen") : 0;
+}
+
+int backup_point_fail(const struct backup_point *point, int error)
+{
+	struct dm_device dm;
+	bool full = point->kind == BACKUP_SNAPSHOT && !dm_query(point->frozen, &dm) && dm.status &&
+		    (!strcmp(dm.status, "Invalid") || !strcmp(dm.status, "Overflow"));
+
+	if (point->kind == BACKUP_SNAPSHOT)
+		dm_release(&dm);
+	if (full)
+		return err_fail(ERR_NO_SPACE, point->frozen,
+				"the store for what is overwritten is full, the point in time is lost");
+	return err_errno_what(error, point->frozen, "cannot read the point in time");
+}
+
+int backup_point_end(struct backup_point *point)
+{
+	int ret = 0;
+
+	if (point->fd >= 0)
+		close(point->fd);
+	if (point->begun) {
+		ret = drop(point->request->name, point->kind, point->request);
+		if (ret)
+			err_hint("qcow2ctl recover %s", point->request->name);
+	}
+	if (point->node >= 0)
+		close(point->node);
+	if (point->lock >= 0)
+		run_unlock(point->frozen, point->lock);
+	device_release(&point->device);
+	free(point->frozen);
+	free(point->path);
+	memset(point, 0, sizeof(*point));
+	point->fd = -1;
+	point->node = -1;
+	point->lock = -1;
+	return ret;
+}
