@@ -24,6 +24,8 @@ extern const struct cli_command cmd_repair;
 extern const struct cli_command cmd_map;
 extern const struct cli_command cmd_measure;
 extern const struct cli_command cmd_interpose;
+extern const struct cli_command cmd_checkpoint;
+extern const struct cli_command cmd_changes;
 extern const struct cli_command cmd_backup;
 extern const struct cli_command cmd_monitor;
 extern const struct cli_command cmd_recover;

@@ -12,12 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "backup_changes.h"
 #include "backup_copy.h"
+#include "backup_nbd.h"
 #include "backup_ranges.h"
 #include "cli.h"
 #include "err.h"
 #include "guard.h"
-#include "map.h"
 #include "mem.h"
 #include "out.h"
 #include "progress.h"
@@ -30,51 +31,29 @@ struct backup {
 	struct backup_ranges ranges;
 	struct backup_copy copy;
 	struct create_filled filled;
+	u64 number;			/* of the new checkpoint */
 	sigset_t signals;		/* as they were before */
 };
+
+static void print_number(u64 number)
+{
+	MEM_FREE char *line = mem_printf("%llu", (unsigned long long)number);
+
+	out_line(line);
+}
 
 /* ------------------------------------------------------------------------
  * What is to be copied
  */
 
-static int add_extent(void *data, const struct map_extent *extent)
-{
-	backup_ranges_add(data, extent->start, extent->length, extent->data && !extent->zero);
-	return 0;
-}
-
-/* All of the disk as it was at the point. */
-static int map_point(struct backup *b)
-{
-	const struct backup_point *point = &b->point;
-	const char *view = device_view(&point->device);
-
-	if (point->kind == BACKUP_SNAPSHOT) {
-		struct device device;
-		int ret = device_get(b->request->name, &device);
-
-		/*
-		 * What it has by now. It is more than at the point, if anything: the layer lets no
-		 * discard through, so that nothing that had data can have lost it.
-		 */
-		if (!ret)
-			ret = map_run_device(&device, add_extent, &b->ranges);
-		else
-			ret = device_fail(ret, b->request->name);
-		device_release(&device);
-		return ret;
-	}
-	return map_run_frozen(&point->device, point->kind == BACKUP_VIEW ? BACKUP_TAG : view,
-			      add_extent, &b->ranges);
-}
-
 static int find_ranges(struct backup *b)
 {
-	int ret = map_point(b);
+	int ret = backup_changes_of(&b->point, b->request->since, &b->ranges);
 
 	if (ret)
 		return ret;
-	backup_ranges_keep_data(&b->ranges);
+	if (!b->request->since)
+		backup_ranges_keep_data(&b->ranges);
 	backup_ranges_align(&b->ranges, 1U << CLUSTER_BITS);
 	return 0;
 }
@@ -96,7 +75,7 @@ static int open_image(struct backup *b)
 	folder = slash ? mem_strndup(request->to, slash - request->to + 1) : mem_strdup(".");
 	if (guard_check_places(&b->point.device, folder))
 		return ERR_POLICY;
-	return create_filled_open(&b->filled, &create);
+	return create_filled_open(&b->filled, &create, request->since);
 }
 
 /* Signals end the copy and nothing else. */
@@ -108,10 +87,11 @@ static int copy_point(struct backup *b)
 
 	progress_start(b->request->progress, b->request->name);
 	sigprocmask(SIG_SETMASK, &b->signals, &blocked);
+	backup_copy_init(&b->copy, &b->point);
 	if (!raw)
 		ret = find_ranges(b);
 	if (!ret) {
-		backup_copy_init(&b->copy, &b->point, raw ? NULL : &b->ranges);
+		backup_copy_set(&b->copy, raw ? NULL : &b->ranges);
 		ret = raw ? backup_copy_stdout(&b->copy) : backup_copy_image(&b->copy, &b->filled);
 	}
 	if (!ret && guard_point("backup-copied"))
@@ -148,22 +128,49 @@ static int check_size(const struct backup *b)
 	return err_fail(ERR_BUSY, b->request->name, "its size has changed meanwhile");
 }
 
+static int prepare(struct backup *b)
+{
+	const struct backup_request *request = b->request;
+	int ret = backup_point_prepare(&b->point, request);
+
+	if (!ret && request->since)
+		ret = backup_changes_check(&b->point.device, request->since);
+	if (!ret && request->nbd)
+		ret = backup_nbd_check(request);
+	else if (!ret && strcmp(request->to, "-"))
+		ret = open_image(b);
+	if (!ret && request->checkpoint)
+		ret = backup_checkpoint(request->name, &b->number);
+	return ret;
+}
+
+/* Whoever reads it needs the number first. */
+static int serve(struct backup *b)
+{
+	if (b->request->checkpoint) {
+		print_number(b->number);
+		out_flush();
+	}
+	return backup_nbd_serve(&b->point);
+}
+
 static int run(struct backup *b)
 {
-	bool raw = !strcmp(b->request->to, "-");
-	int ret = backup_point_prepare(&b->point, b->request), error;
+	const struct backup_request *request = b->request;
+	bool image = request->to && strcmp(request->to, "-");
+	int ret = prepare(b), error;
 
-	if (!ret && !raw)
-		ret = open_image(b);
 	if (!ret)
 		ret = backup_point_begin(&b->point);
 	if (!ret)
 		ret = check_size(b);
 	if (!ret)
-		ret = copy_point(b);
+		ret = request->nbd ? serve(b) : copy_point(b);
 	error = backup_point_end(&b->point);
-	if (!ret && !raw)
+	if (!ret && image)
 		ret = finish_image(b);
+	if (!ret && image && request->checkpoint)
+		print_number(b->number);
 	return ret ? ret : error;
 }
 
@@ -180,6 +187,8 @@ int backup_run(const struct backup_request *request)
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
+	/* For who waits for a child and a signal at once. */
+	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, &b.signals);
 	ret = run(&b);
 	create_filled_close(&b.filled, ret && !b.filled.file.is_kept);

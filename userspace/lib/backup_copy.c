@@ -27,18 +27,21 @@
 #define NAP		(SECOND / 10)
 #define TICK_US		200000
 
-void backup_copy_init(struct backup_copy *copy, const struct backup_point *point,
-		      const struct backup_ranges *ranges)
+void backup_copy_init(struct backup_copy *copy, const struct backup_point *point)
 {
 	u64 deadline = point->request->deadline;
 
 	memset(copy, 0, sizeof(*copy));
 	copy->point = point;
-	copy->ranges = ranges;
 	copy->begin = guard_now();
 	copy->end = deadline == CLI_UNSET ? 0 : copy->begin + deadline * SECOND;
 	copy->bytes = mem_aligned(PIECE);
-	copy->total = ranges ? backup_ranges_data(ranges) : point->size;
+}
+
+void backup_copy_set(struct backup_copy *copy, const struct backup_ranges *ranges)
+{
+	copy->ranges = ranges;
+	copy->total = ranges ? backup_ranges_data(ranges) : copy->point->size;
 }
 
 void backup_copy_release(struct backup_copy *copy)
@@ -117,7 +120,7 @@ static void remember(struct backup_copy *copy, u32 len)
 /* A part of the disk, of at most a piece. */
 typedef int piece_visit(struct backup_copy *copy, void *data, u64 goff, u32 len);
 
-static int for_each_piece(struct backup_copy *copy, const struct backup_range *range,
+static int visit_pieces(struct backup_copy *copy, const struct backup_range *range,
 			  piece_visit *visit, void *data)
 {
 	u64 goff = range->start, end = goff + range->length;
@@ -153,7 +156,7 @@ int backup_copy_image(struct backup_copy *copy, struct create_filled *filled)
 		const struct backup_range *range = &copy->ranges->list[i];
 
 		if (range->data)
-			ret = for_each_piece(copy, range, copy_piece, filled);
+			ret = visit_pieces(copy, range, copy_piece, filled);
 		else
 			ret = create_filled_zeros(filled, range->start, range->length);
 	}
@@ -187,7 +190,7 @@ static int verify_content(struct backup_copy *copy, struct image *image)
 
 	for (i = 0; !ret && i < copy->ranges->count; i++) {
 		if (copy->ranges->list[i].data)
-			ret = for_each_piece(copy, &copy->ranges->list[i], verify_piece, &content);
+			ret = visit_pieces(copy, &copy->ranges->list[i], verify_piece, &content);
 	}
 	content_release(&content);
 	return ret;

@@ -24,8 +24,10 @@ struct backup_copy {
 	size_t nr_sums;
 };
 
-void backup_copy_init(struct backup_copy *copy, const struct backup_point *point,
-		      const struct backup_ranges *ranges);
+/* Now the deadline begins to run. */
+void backup_copy_init(struct backup_copy *copy, const struct backup_point *point);
+/* What is to be copied; NULL: all of the disk. */
+void backup_copy_set(struct backup_copy *copy, const struct backup_ranges *ranges);
 void backup_copy_release(struct backup_copy *copy);
 /* Is it time to end? Signals, deadline. */
 int backup_copy_wait(const struct backup_copy *copy, u64 ns);

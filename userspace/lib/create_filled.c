@@ -14,7 +14,8 @@
 
 #define NO_TABLE	(~0ULL)
 
-int create_filled_open(struct create_filled *filled, const struct create_request *request)
+int create_filled_open(struct create_filled *filled, const struct create_request *request,
+		       bool hides)
 {
 	struct create_layout *l = &filled->layout;
 	struct newfile closed = NEWFILE_CLOSED;
@@ -23,6 +24,7 @@ int create_filled_open(struct create_filled *filled, const struct create_request
 
 	memset(filled, 0, sizeof(*filled));
 	filled->file = closed;
+	filled->hides = hides;
 	filled->request = *request;
 	ret = create_find_size(request, &size);
 	if (ret)
@@ -79,8 +81,7 @@ int create_filled_zeros(struct create_filled *filled, u64 goff, u64 len)
 	u64 end = goff + len;
 	int ret = 0;
 
-	/* Without one below, nothing reads as zeros too. */
-	if (!filled->request.backing)
+	if (!filled->hides)
 		return 0;
 	for (; !ret && goff < end; goff += geo->cluster_size)
 		ret = set_entry(filled, goff, qcow2_l2_encode(QCOW2_CLUSTER_ZERO_PLAIN, 0, false));

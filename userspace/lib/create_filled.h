@@ -18,6 +18,7 @@
 struct create_filled {
 	struct create_request request;
 	struct newfile file;
+	bool hides;			/* zeros get an entry, so that they hide what lies below */
 	struct create_layout layout;
 	__be64 *l1, *l2;
 	u64 l2_index;			/* of the L1 entry that l2 will have */
@@ -26,13 +27,14 @@ struct create_filled {
 };
 
 /* @request is good until create_filled_close(), which is called also after an error. */
-int create_filled_open(struct create_filled *filled, const struct create_request *request);
+int create_filled_open(struct create_filled *filled, const struct create_request *request,
+		       bool hides);
 /*
  * What the disk has at @goff: whole clusters, with zeros behind the end of the disk. Later calls go on
  * behind them. Clusters of zeros get no place.
  */
 int create_filled_data(struct create_filled *filled, u64 goff, const void *data, u64 len);
-/* Whole clusters read as zeros, whatever the backing file has. */
+/* Whole clusters read as zeros, whatever lies below if that is to be hidden. */
 int create_filled_zeros(struct create_filled *filled, u64 goff, u64 len);
 /* Complete and durable, but for the header. */
 int create_filled_end(struct create_filled *filled);

@@ -22,18 +22,19 @@ begun() {
 	fail "backup $*: nothing is frozen: $(<"$log")"
 }
 
-# ended CODE: that backup, and nothing of it is left.
+# ended CODE [q.real]: that backup, and nothing of it is left.
 ended() {
 	local rc=0
 	wait "$BACKUP" || rc=$?
+	[ "$rc" = "$1" ] || cat log
 	BACKUP=
 	[ "$rc" = "$1" ] || fail "backup: exit $rc, not $1"
-	untouched
+	untouched "${2:-q}"
 }
 
-# untouched: of no backup anything is left.
+# untouched [q.real]: of no backup anything is left.
 untouched() {
-	runs "${1:-q}"
+	[ "${1:-q}" = q.real ] || runs q
 	! dmsetup info q.frozen >/dev/null 2>&1 || fail "q.frozen is left"
 	[ ! -e /run/qcow2ctl/q.frozen.intent ] || fail "an intent is left"
 	[[ $("$QCOW2CTL" snapshot list q) != *qcow2ctl-backup* ]] || fail "a snapshot is left"
