@@ -63,6 +63,8 @@ static int check(struct args *args)
 		return err_usage("--base goes with --since only");
 	if (request->checkpoint && raw)
 		return err_usage("--checkpoint prints on stdout, which gets the disk");
+	if (!request->deadline)
+		return err_usage("--deadline: at least 1");
 	if (!request->bwlimit)
 		return err_usage("--bwlimit: at least 512");
 	return 0;

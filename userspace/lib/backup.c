@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 #include "backup_changes.h"
 #include "backup_copy.h"
 #include "backup_nbd.h"
@@ -71,10 +71,13 @@ static int open_image(struct backup *b)
 	};
 	MEM_FREE char *folder = NULL;
 	const char *slash = strrchr(request->to, '/');
+	struct stat st;
+	int ret;
 
 	folder = slash ? mem_strndup(request->to, slash - request->to + 1) : mem_strdup(".");
-	if (guard_check_places(&b->point.device, folder))
-		return ERR_POLICY;
+	ret = guard_check_places(&b->point.device, stat(request->to, &st) ? folder : request->to);
+	if (ret)
+		return ret;
 	return create_filled_open(&b->filled, &create, request->since);
 }
 
@@ -161,7 +164,7 @@ static int run(struct backup *b)
 	int ret = prepare(b), error;
 
 	if (!ret)
-		ret = backup_point_begin(&b->point);
+		ret = backup_point_begin(&b->point, b->filled.file.part);
 	if (!ret)
 		ret = check_size(b);
 	if (!ret)
@@ -192,6 +195,7 @@ int backup_run(const struct backup_request *request)
 	sigprocmask(SIG_BLOCK, &signals, &b.signals);
 	ret = run(&b);
 	create_filled_close(&b.filled, ret && !b.filled.file.is_kept);
+	backup_point_release(&b.point);
 	backup_copy_release(&b.copy);
 	backup_ranges_release(&b.ranges);
 	sigprocmask(SIG_SETMASK, &b.signals, NULL);

@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,6 @@
 #include "run.h"
 #include "snapshot_edit.h"
 #include "snapshot_table.h"
-#include "text.h"
 
 #define REMOVE_TRIES	50
 #define REMOVE_PAUSE_NS	100000000
@@ -37,8 +37,15 @@ static char *intent_path(const char *name)
 	return mem_printf(RUN_FOLDER "/%s.frozen.intent", name);
 }
 
-/* One line: how; and the file that goes with it, if there is one. */
-static int write_intent(const struct backup_point *point)
+static const char *const kinds[] = { "itself", "view", "snapshot" };
+
+struct intent {
+	enum backup_kind kind;
+	char *part, *store;	/* files, "" for none */
+};
+
+/* Three lines. */
+static int write_intent(const struct backup_point *point, enum backup_kind kind)
 {
 	MEM_FREE char *path = intent_path(point->request->name);
 	FILE *file = fopen(path, "we");
@@ -46,9 +53,65 @@ static int write_intent(const struct backup_point *point)
 
 	if (!file)
 		return err_errno(errno, path);
-	failed = fprintf(file, "%s\n", point->kind == BACKUP_VIEW ? "view" : "snapshot") < 0;
+	failed = fprintf(file, "%s\n%s\n%s\n", kinds[kind], point->part ? point->part : "",
+			 point->store ? point->store : "") < 0;
 	failed |= fclose(file);
 	return failed ? err_errno(errno ? errno : EIO, path) : 0;
+}
+
+static char *read_line(FILE *file)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, file) < 0) {
+		free(line);
+		return mem_strdup("");
+	}
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+static void release_intent(struct intent *intent)
+{
+	free(intent->part);
+	free(intent->store);
+}
+
+/* false: there is none. */
+static bool read_intent(const char *name, struct intent *intent)
+{
+	MEM_FREE char *path = intent_path(name), *word = NULL;
+	FILE *file = fopen(path, "re");
+
+	memset(intent, 0, sizeof(*intent));
+	if (!file)
+		return false;
+	word = read_line(file);
+	intent->part = read_line(file);
+	intent->store = read_line(file);
+	fclose(file);
+	intent->kind = BACKUP_ITSELF;
+	while (intent->kind < BACKUP_SNAPSHOT && strcmp(kinds[intent->kind], word))
+		intent->kind++;
+	return true;
+}
+
+/* Of the file @path, which need not be there yet; for the caller to free. */
+static char *absolute(const char *path)
+{
+	char folder[PATH_MAX];
+
+	if (*path == '/' || !getcwd(folder, sizeof(folder)))
+		return mem_strdup(path);
+	return mem_printf("%s/%s", folder, path);
+}
+
+static int remove_file(const char *path)
+{
+	if (!path || !*path || !unlink(path) || errno == ENOENT)
+		return 0;
+	return err_errno(errno, path);
 }
 
 /* ------------------------------------------------------------------------
@@ -163,9 +226,9 @@ static int drop_layer(const struct device *device, const struct backup_request *
 /* All that a point is made of, whatever of it is there. */
 static int drop(const char *name, enum backup_kind kind, const struct backup_request *request)
 {
-	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
-	struct device device;
-	int ret = device_get(name, &device);
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name);
+	struct device device = { 0 };
+	int ret = kind == BACKUP_ITSELF ? -ENXIO : device_get(name, &device);
 
 	if (ret == -ENXIO)
 		ret = kind == BACKUP_VIEW ? drop_view(frozen) : 0;
@@ -180,33 +243,56 @@ static int drop(const char *name, enum backup_kind kind, const struct backup_req
 	if (!ret && device.image && kind == BACKUP_VIEW)
 		ret = drop_snapshot(&device, request);
 	device_release(&device);
-	if (!ret && unlink(intent) && errno != ENOENT)
-		ret = err_errno(errno, intent);
 	return ret;
 }
 
 /* Under the lock. */
 static int recover(const char *name)
 {
-	MEM_FREE char *intent = intent_path(name);
-	MEM_FREE char *how = text_first_line(intent);
+	MEM_FREE char *path = intent_path(name);
+	struct intent intent;
+	int ret;
 
-	if (!how)
+	if (!read_intent(name, &intent))
 		return 0;
-	return drop(name, strcmp(how, "view") ? BACKUP_SNAPSHOT : BACKUP_VIEW, NULL);
+	ret = drop(name, intent.kind, NULL);
+	if (!ret)
+		ret = remove_file(intent.store);
+	if (!ret)
+		ret = remove_file(intent.part);
+	if (!ret)
+		ret = remove_file(path);
+	release_intent(&intent);
+	return ret;
+}
+
+/* A snapshot is left by a machine that went down: then there is no intent. */
+static int find_left(const char *name, bool *left)
+{
+	struct device device;
+	int ret = device_get(name, &device);
+
+	*left = false;
+	if (ret)
+		return ret == -ENXIO ? 0 : device_fail(ret, name);
+	if (device.image && !device.dm.readonly)
+		ret = find_snapshot(&device, left);
+	device_release(&device);
+	return ret;
 }
 
 int backup_recover(const char *name)
 {
 	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
-	int lock, ret;
+	bool left = !access(intent, F_OK);
+	int lock, ret = left ? 0 : find_left(name, &left);
 
-	if (access(intent, F_OK))
-		return 0;
+	if (ret || !left)
+		return ret;
 	ret = run_lock(frozen, 0, &lock);
 	if (ret)
 		return ret;
-	ret = recover(name);
+	ret = access(intent, F_OK) ? drop(name, BACKUP_VIEW, NULL) : recover(name);
 	if (!ret)
 		err_note("%s: what was left of a backup is gone", name);
 	run_unlock(frozen, lock);
@@ -261,6 +347,22 @@ static int choose(struct backup_point *point)
 	return ret;
 }
 
+/* An image on a block device has no folder; that of the result will do. */
+static void choose_store(struct backup_point *point)
+{
+	const struct backup_request *request = point->request;
+	MEM_FREE char *beside = NULL;
+	struct stat st;
+
+	if (point->kind != BACKUP_SNAPSHOT || !request->to || !strcmp(request->to, "-") ||
+	    stat(point->device.image, &st) || !S_ISBLK(st.st_mode))
+		return;
+	if (!stat(request->to, &st) && S_ISBLK(st.st_mode))
+		return;
+	beside = mem_printf("%s.%s.snapshot", request->to, request->name);
+	point->store = absolute(beside);
+}
+
 static int refuse_frozen(const char *frozen)
 {
 	struct dm_device dm;
@@ -301,6 +403,7 @@ int backup_point_prepare(struct backup_point *point, const struct backup_request
 	point->size = point->device.size;
 	point->frozen = mem_printf("%s.frozen", request->name);
 	ret = choose(point);
+	choose_store(point);
 	if (!ret)
 		ret = run_lock(point->frozen, 0, &point->lock);
 	if (ret) {
@@ -386,16 +489,18 @@ static int freeze_layer(const struct backup_point *point)
 	struct interpose_request layer;
 
 	init_layer(&layer, point->request->name, point->request);
+	layer.cow = point->store;
 	return interpose_insert(&layer);
 }
 
-int backup_point_begin(struct backup_point *point)
+int backup_point_begin(struct backup_point *point, const char *part)
 {
 	int ret = 0;
 
-	if (point->kind != BACKUP_ITSELF) {
+	point->part = part ? absolute(part) : NULL;
+	if (point->kind != BACKUP_ITSELF || part) {
 		point->begun = true;
-		ret = write_intent(point);
+		ret = write_intent(point, point->kind);
 		if (!ret && guard_point("backup-intent"))
 			ret = err_errno(EIO, "backup-intent");
 	}
@@ -427,25 +532,39 @@ int backup_point_fail(const struct backup_point *point, int error)
 
 int backup_point_end(struct backup_point *point)
 {
+	MEM_FREE char *intent = intent_path(point->request->name);
 	int ret = 0;
 
 	if (point->fd >= 0)
 		close(point->fd);
+	point->fd = -1;
 	if (point->begun) {
 		ret = drop(point->request->name, point->kind, point->request);
+		if (!ret)
+			ret = remove_file(point->store);
 		if (ret)
 			err_hint("qcow2ctl recover %s", point->request->name);
+		else
+			ret = point->part ? write_intent(point, BACKUP_ITSELF) : remove_file(intent);
 	}
+	point->begun = ret;
 	if (point->node >= 0)
 		close(point->node);
+	point->node = -1;
+	return ret;
+}
+
+void backup_point_release(struct backup_point *point)
+{
+	MEM_FREE char *intent = intent_path(point->request->name);
+
+	if (point->part && !point->begun)
+		unlink(intent);
 	if (point->lock >= 0)
 		run_unlock(point->frozen, point->lock);
 	device_release(&point->device);
 	free(point->frozen);
 	free(point->path);
-	memset(point, 0, sizeof(*point));
-	point->fd = -1;
-	point->node = -1;
-	point->lock = -1;
-	return ret;
+	free(point->part);
+	free(point->store);
 }

@@ -33,14 +33,18 @@ struct backup_point {
 	int fd;				/* of the frozen point, for direct reads */
 	u64 size;			/* bytes */
 	bool begun;			/* there may be something to take away */
+	/* Files that must not be left: of the result, while it has no better name; of the layer. */
+	char *part, *store;
 };
 
-/* May it be, and how? Nothing is made yet. backup_point_end() also after an error. */
+/* May it be, and how? Nothing is made yet. backup_point_release() also after an error. */
 int backup_point_prepare(struct backup_point *point, const struct backup_request *request);
-/* Freeze. From here on signals wait until they are asked for. */
-int backup_point_begin(struct backup_point *point);
+/* Freeze. @part: a file that must not be left if we are killed, or NULL. */
+int backup_point_begin(struct backup_point *point, const char *part);
 /* Let go, if that has not been done. */
 int backup_point_end(struct backup_point *point);
+/* The end of all, when the part is there no more. */
+void backup_point_release(struct backup_point *point);
 /* Why a read of the point failed, after a message. */
 int backup_point_fail(const struct backup_point *point, int error);
 

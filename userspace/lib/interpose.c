@@ -18,7 +18,6 @@
 #include "text.h"
 
 #define MEMORY		(4U << 20)
-#define CHUNK_SECTORS	16
 
 struct insert {
 	const struct interpose_request *request;
@@ -178,7 +177,7 @@ static int make_real(struct insert *in, const struct device *device)
 static int make_frozen(const struct insert *in, const struct device *device)
 {
 	MEM_FREE char *params = mem_printf("%s %s P %u", in->real_number, in->state.number,
-					   CHUNK_SECTORS);
+					   INTERPOSE_CHUNK_SECTORS);
 	struct dm_device part = { 0 };
 	int ret;
 

@@ -21,6 +21,9 @@
 #include <stdbool.h>
 #include "device.h"
 
+/* Layer snapshot copies so much at once: a cluster of most images. */
+#define INTERPOSE_CHUNK_SECTORS	128
+
 struct interpose_request {
 	const char *name, *layer;
 	bool nolockfs;

@@ -74,21 +74,10 @@ static int recover_locked(const char *name)
 	return ret;
 }
 
-/* NAME for "NAME.frozen", which a backup has left; or NULL. For the caller to free. */
-static char *backed_up(const char *name)
-{
-	const char *end = strrchr(name, '.');
-
-	return end && !strcmp(end, ".frozen") ? mem_strndup(name, end - name) : NULL;
-}
-
 static int recover(const char *name)
 {
-	MEM_FREE char *backup = backed_up(name);
 	int lock, ret;
 
-	if (backup)
-		return backup_recover(backup);
 	ret = run_lock(name, 0, &lock);
 
 	if (ret)
@@ -146,6 +135,14 @@ static void forget_copies(void)
  * One, or all
  */
 
+/* NAME for "NAME.frozen", which a backup has left; or NULL. For the caller to free. */
+static char *backed_up(const char *name)
+{
+	const char *end = strrchr(name, '.');
+
+	return end && !strcmp(end, ".frozen") ? mem_strndup(name, end - name) : NULL;
+}
+
 static int recover_one(const char *name)
 {
 	struct device device;
@@ -159,19 +156,34 @@ static int recover_one(const char *name)
 	return ret ? ret : backup_recover(name);
 }
 
+/* What one that goes on has is not left behind. */
+static int recover_backup(const char *name)
+{
+	MEM_FREE char *backup = backed_up(name);
+
+	return run_is_locked(name) ? 0 : backup_recover(backup);
+}
+
 int recover_devices(const char *name)
 {
 	char **names, **next;
-	int ret = 0, error;
+	int ret = 0, error, pass;
 
 	if (name)
 		return recover_one(name);
 	forget_copies();
 	names = find_intents(RUN_FOLDER);
-	for (next = names; next && *next; next++) {
-		error = recover(*next);
-		if (!ret)
-			ret = error;
+	/* A backup's snapshot can be deleted when the device runs. */
+	for (pass = 0; pass < 2; pass++) {
+		for (next = names; next && *next; next++) {
+			MEM_FREE char *backup = backed_up(*next);
+
+			if (!!backup != pass)
+				continue;
+			error = backup ? recover_backup(*next) : recover(*next);
+			if (!ret)
+				ret = error;
+		}
 	}
 	mem_free_strings(names);
 	return ret;

@@ -38,5 +38,5 @@ untouched() {
 	! dmsetup info q.frozen >/dev/null 2>&1 || fail "q.frozen is left"
 	[ ! -e /run/qcow2ctl/q.frozen.intent ] || fail "an intent is left"
 	[[ $("$QCOW2CTL" snapshot list q) != *qcow2ctl-backup* ]] || fail "a snapshot is left"
-	[ ! -e /run/qcow2ctl/q.frozen.lock ] || fail "a lock is left"
+	[ ! -e /run/qcow2ctl/q.frozen.lock ] || flock -n /run/qcow2ctl/q.frozen.lock true || fail "a lock is left"
 }
