@@ -39,6 +39,9 @@ battery commit "" "x.qcow2"
 battery rebase "--unsafe" "--unsafe --no-backing x.qcow2"
 battery interpose "name" "name linear"
 battery move "name" "name dest.qcow2"
+battery checkpoint "" "name"
+battery changes "" "name"
+battery backup "" "--to x.qcow2 name"
 battery version none ""
 battery help none "help"
 
@@ -59,6 +62,21 @@ for words in "--format vmdk" "--via rsync" "--bwlimit fast" "--bwlimit 2K" "--bw
 	fails 2 "move $words" "" move name dest.qcow2 $words
 done
 holds "no wrong move made a file" absent dest.qcow2
+for words in "name" "name --to x --nbd unix:y" "name --nbd y" "name --nbd unix:" "name --nbd unix:y --since 1" \
+	"name --to - --since 1" "name --to - --checkpoint" "name --to x --base y,format=qcow2" \
+	"name --to x --since 1 --base y" "name --to x --via mirror" "name --to x --bwlimit 0" \
+	"name --to x --bwlimit 100" "name --to x --bwlimit fast" "name --to x --deadline 0" \
+	"name --to x --deadline soon" "name --to= " "name --to x --since=" "name --to x --progress=bar"; do
+	# shellcheck disable=SC2086
+	fails 2 "backup $words" "" backup $words
+done
+fails 2 "changes since nothing" "empty name" changes name --since=
+for command in checkpoint changes "backup --to x.qcow2" "backup --to -"; do
+	# shellcheck disable=SC2086
+	call $command no-such-device
+	holds "$command of nothing" [ "$RC" = 1 -o "$RC" = 3 ]
+	holds "$command made nothing" absent x.qcow2
+done
 fails 2 "raw with an empty table" "names no target" interpose name raw --table " "
 
 fails 2 "no command" "no command given"
@@ -69,7 +87,8 @@ fails 2 "option before the command" "unknown option '--json'" --json list
 fails 2 "help of an unknown command" "'frobnicate' is not a command" help frobnicate
 succeeds "--help" "^Commands:" --help
 succeeds "help" "^Commands:" help
-for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure interpose move monitor recover version help; do
+for command in attach detach list status info create clone snapshot resize commit rebase check repair map measure interpose \
+	checkpoint changes backup move monitor recover version help; do
 	holds "help lists $command" grep -qE "^  $command " <<<"$OUT"
 done
 # What is not built yet is not offered.

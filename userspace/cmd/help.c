@@ -11,7 +11,7 @@
 const struct cli_command *const cmd_all[] = {
 	&cmd_attach, &cmd_detach, &cmd_list, &cmd_status, &cmd_info, &cmd_create, &cmd_clone,
 	&cmd_snapshot, &cmd_resize, &cmd_commit, &cmd_rebase, &cmd_check, &cmd_repair,
-	&cmd_map, &cmd_measure, &cmd_interpose, &cmd_move,
+	&cmd_map, &cmd_measure, &cmd_interpose, &cmd_checkpoint, &cmd_changes, &cmd_backup, &cmd_move,
 	&cmd_monitor, &cmd_recover, &cmd_version, &cmd_help, NULL
 };
 

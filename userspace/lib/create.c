@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <asm/byteorder.h>
-#include "create.h"
+#include "create_layout.h"
 #include "err.h"
 #include "../../kernel/format.h"
 #include "../../kernel/geometry.h"
@@ -26,42 +26,30 @@
 
 #define MIN_NAMES_CLUSTER	8192	/* QEMU writes the feature names from here on */
 
-struct layout {
-	struct qcow2_geometry geo;
-	u64 l1_entries;
-	u64 reftable, reftable_clusters;	/* first cluster, number of clusters */
-	u64 refblocks, refblock_clusters;
-	u64 l1, l1_clusters;
-	u64 l2, l2_clusters;
-	u64 clusters;				/* in all */
-};
-
 /* ------------------------------------------------------------------------
  * Layout
  */
 
-static u64 divide_up(u64 value, u64 by)
+u64 create_divide(u64 value, u64 by)
 {
 	return value / by + !!(value % by);
 }
 
-/* Counts for all clusters, those of the counts included. */
-static void lay_out_refcounts(struct layout *l)
+void create_lay_out_counts(struct create_layout *l, u64 fixed)
 {
-	u64 fixed = 1 + l->l1_clusters + l->l2_clusters;
 	u64 old;
 
 	l->clusters = fixed;
 	do {
 		old = l->clusters;
-		l->refblock_clusters = divide_up(l->clusters, 1ULL << l->geo.refblock_bits);
+		l->refblock_clusters = create_divide(l->clusters, 1ULL << l->geo.refblock_bits);
 		l->reftable_clusters =
-			divide_up(l->refblock_clusters * sizeof(__be64), l->geo.cluster_size);
+			create_divide(l->refblock_clusters * sizeof(__be64), l->geo.cluster_size);
 		l->clusters = fixed + l->refblock_clusters + l->reftable_clusters;
 	} while (l->clusters != old);
 }
 
-static int lay_out(const struct create_request *request, u64 size, struct layout *l)
+static int lay_out(const struct create_request *request, u64 size, struct create_layout *l)
 {
 	struct qcow2_geometry *geo = &l->geo;
 
@@ -77,9 +65,9 @@ static int lay_out(const struct create_request *request, u64 size, struct layout
 	}
 	if (!l->l1_entries)
 		l->l1_entries = 1;
-	l->l1_clusters = divide_up(l->l1_entries * sizeof(__be64), geo->cluster_size);
+	l->l1_clusters = create_divide(l->l1_entries * sizeof(__be64), geo->cluster_size);
 	l->l2_clusters = request->data_file_raw ? qcow2_l1_needed(geo, size) : 0;
-	lay_out_refcounts(l);
+	create_lay_out_counts(l, 1 + l->l1_clusters + l->l2_clusters);
 	l->reftable = 1;
 	l->refblocks = l->reftable + l->reftable_clusters;
 	l->l1 = l->refblocks + l->refblock_clusters;
@@ -175,8 +163,7 @@ static void put_extensions(const struct create_request *request, struct header_b
 	put_extension(b, QCOW2_EXT_END, NULL, 0);
 }
 
-/* Cluster 0, for the caller to free; NULL after a message. */
-static char *build_header(const struct create_request *request, const struct layout *l)
+char *create_header(const struct create_request *request, const struct create_layout *l)
 {
 	struct header_buffer b = { .size = l->geo.cluster_size };
 	struct qcow2_header_disk disk;
@@ -215,13 +202,12 @@ static char *build_header(const struct create_request *request, const struct lay
  * Tables
  */
 
-static int write_cluster(struct newfile *file, const struct layout *l, u64 clu, const void *data)
+int create_write_cluster(struct newfile *file, const struct create_layout *l, u64 clu, const void *data)
 {
 	return newfile_write(file, qcow2_to_off(&l->geo, clu), data, l->geo.cluster_size);
 }
 
-/* A table of @entries entries in clusters from @first on, entry i pointing to cluster @to + i. */
-static int write_pointers(struct newfile *file, const struct layout *l, u64 first, u64 to,
+int create_write_pointers(struct newfile *file, const struct create_layout *l, u64 first, u64 to,
 			  u64 entries, u64 flags)
 {
 	u64 per_cluster = l->geo.cluster_size / sizeof(__be64), i, n = 0;
@@ -233,12 +219,12 @@ static int write_pointers(struct newfile *file, const struct layout *l, u64 firs
 		table = mem_zalloc(l->geo.cluster_size);
 		for (n = 0; n < per_cluster && i + n < entries; n++)
 			table[n] = cpu_to_be64(qcow2_to_off(&l->geo, to + i + n) | flags);
-		ret = write_cluster(file, l, first + i / per_cluster, table);
+		ret = create_write_cluster(file, l, first + i / per_cluster, table);
 	}
 	return ret;
 }
 
-static int write_refblocks(struct newfile *file, const struct layout *l)
+int create_write_counts(struct newfile *file, const struct create_layout *l)
 {
 	u64 per_block = 1ULL << l->geo.refblock_bits, block, clu;
 	MEM_FREE void *counts = mem_zalloc(l->geo.cluster_size);
@@ -248,7 +234,7 @@ static int write_refblocks(struct newfile *file, const struct layout *l)
 		memset(counts, 0, l->geo.cluster_size);
 		for (clu = 0; clu < per_block && block * per_block + clu < l->clusters; clu++)
 			qcow2_refcount_set(counts, clu, l->geo.refcount_order, 1);
-		ret = write_cluster(file, l, l->refblocks + block, counts);
+		ret = create_write_cluster(file, l, l->refblocks + block, counts);
 	}
 	return ret;
 }
@@ -263,11 +249,11 @@ static void set_l2_entry(const struct qcow2_geometry *geo, __be64 *entry, u64 gc
 		entry[1] = cpu_to_be64(qcow2_l2_encode_bitmap(~0U, 0));
 }
 
-static int write_l2(struct newfile *file, const struct layout *l)
+static int write_l2(struct newfile *file, const struct create_layout *l)
 {
 	const struct qcow2_geometry *geo = &l->geo;
 	u64 per_table = 1ULL << geo->l2_bits, words = 1U << (geo->l2_entry_bits - 3);
-	u64 guest_clusters = divide_up(geo->virtual_size, geo->cluster_size);
+	u64 guest_clusters = create_divide(geo->virtual_size, geo->cluster_size);
 	MEM_FREE __be64 *table = mem_zalloc(geo->cluster_size);
 	u64 nr, i, gclu;
 	int ret = 0;
@@ -280,28 +266,28 @@ static int write_l2(struct newfile *file, const struct layout *l)
 				break;
 			set_l2_entry(geo, &table[i * words], gclu);
 		}
-		ret = write_cluster(file, l, l->l2 + nr, table);
+		ret = create_write_cluster(file, l, l->l2 + nr, table);
 	}
 	return ret;
 }
 
-static int write_image(struct newfile *file, const struct layout *l, const char *header)
+static int write_image(struct newfile *file, const struct create_layout *l, const char *header)
 {
 	int ret;
 
 	ret = newfile_clear(file, qcow2_to_off(&l->geo, l->clusters));
 	if (!ret)
-		ret = write_refblocks(file, l);
+		ret = create_write_counts(file, l);
 	if (!ret)
-		ret = write_pointers(file, l, l->reftable, l->refblocks, l->refblock_clusters, 0);
+		ret = create_write_pointers(file, l, l->reftable, l->refblocks, l->refblock_clusters, 0);
 	if (!ret)
 		ret = write_l2(file, l);
 	if (!ret)
-		ret = write_pointers(file, l, l->l1, l->l2, l->l2_clusters, QCOW2_OFLAG_COPIED);
+		ret = create_write_pointers(file, l, l->l1, l->l2, l->l2_clusters, QCOW2_OFLAG_COPIED);
 	if (!ret)
 		ret = newfile_sync(file);
 	if (!ret)
-		ret = write_cluster(file, l, 0, header);
+		ret = create_write_cluster(file, l, 0, header);
 	return ret ? ret : newfile_keep(file);
 }
 
@@ -309,8 +295,7 @@ static int write_image(struct newfile *file, const struct layout *l, const char 
  * Files around it
  */
 
-/* The size of the new disk; the backing file must be there and be what it is said to be. */
-static int find_size(const struct create_request *request, u64 *size)
+int create_find_size(const struct create_request *request, u64 *size)
 {
 	const struct image place = { .path = (char *)request->path };
 	MEM_FREE char *path = request->backing ? image_resolve(&place, request->backing) : NULL;
@@ -357,7 +342,7 @@ int create_image(const struct create_request *given, struct newfile *file)
 	struct newfile closed = NEWFILE_CLOSED, data = NEWFILE_CLOSED;
 	MEM_FREE char *header = NULL, *data_path = NULL;
 	struct create_request request = *given;
-	struct layout layout = { 0 };
+	struct create_layout layout = { 0 };
 	u64 size;
 	int ret;
 
@@ -365,12 +350,12 @@ int create_image(const struct create_request *given, struct newfile *file)
 	if (given->data_file)
 		data_path = absolute(given->data_file);
 	request.data_file = data_path;
-	ret = find_size(&request, &size);
+	ret = create_find_size(&request, &size);
 	if (!ret)
 		ret = lay_out(&request, size, &layout);
 	if (ret)
 		return ret;
-	header = build_header(&request, &layout);
+	header = create_header(&request, &layout);
 	if (!header)
 		return ERR_FAILED;
 	ret = newfile_open(file, request.path, false);

@@ -16,6 +16,7 @@
 #include "fsgrow.h"
 #include "mem.h"
 #include "probe.h"
+#include "program.h"
 #include "target.h"
 #include "text.h"
 
@@ -35,22 +36,6 @@ static const struct fsgrow_kind {
 	{ "btrfs filesystem", { NULL }, { "btrfs", "filesystem", "resize", "max", "MOUNT" }, true },
 	{ }
 };
-
-/* The path of a program, for the caller to free, or NULL. */
-static char *find_program(const char *name)
-{
-	static const char *const folders[] = { "/usr/sbin", "/sbin", "/usr/bin", "/bin", NULL };
-	const char *const *folder;
-
-	for (folder = folders; *folder; folder++) {
-		char *path = mem_printf("%s/%s", *folder, name);
-
-		if (!access(path, X_OK))
-			return path;
-		free(path);
-	}
-	return NULL;
-}
 
 static char *find_mount(const char *path, dev_t number)
 {
@@ -90,7 +75,7 @@ static int find_kind(struct fsgrow *grow)
 
 static int check_program(const struct fsgrow *grow, const char *name)
 {
-	MEM_FREE char *program = name ? find_program(name) : NULL;
+	MEM_FREE char *program = name ? program_find(name) : NULL;
 
 	return !name || program ? 0 : err_fail(ERR_FAILED, grow->path, "%s is needed for the %s",
 					       name, grow->kind->signature);
@@ -136,7 +121,7 @@ int fsgrow_prepare(struct fsgrow *grow, const char *text)
 /* What it says is for people: our stdout is for results. */
 static int run(const struct fsgrow *grow, const char *const *words)
 {
-	MEM_FREE char *program = find_program(words[0]);
+	MEM_FREE char *program = program_find(words[0]);
 	char *args[MAX_WORDS + 1] = { NULL };
 	int i, status = 0;
 	pid_t pid;

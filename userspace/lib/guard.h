@@ -132,8 +132,8 @@ struct guard_line {
 	guard_moved *moved;	/* not in NAME.intent */
 };
 
-/* Does a file that must be there meanwhile, or one of @request, lie on @device? */
-int guard_check_places(const struct device *device, const struct guard_request *request);
+/* Does a file that must be there meanwhile, or @file, lie on @device? */
+int guard_check_places(const struct device *device, const char *file);
 /* One attempt of that which follows. */
 int guard_settle(const char *name, const struct guard_line *line, bool impatient);
 /* Is NAME where it was to be moved to? */

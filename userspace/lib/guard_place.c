@@ -154,7 +154,7 @@ static int check_program(const struct device *device, dev_t number)
 	return ret;
 }
 
-int guard_check_places(const struct device *device, const struct guard_request *request)
+int guard_check_places(const struct device *device, const char *file)
 {
 	dev_t number = makedev(device->dm.major, device->dm.minor);
 	size_t i;
@@ -163,10 +163,8 @@ int guard_check_places(const struct device *device, const struct guard_request *
 		if (file_is_on(device->table.paths[i], number, 0))
 			return refuse(device, device->table.paths[i]);
 	}
-	if (request->file && file_is_on(request->file, number, 0))
-		return refuse(device, request->file);
-	if (request->other_file && file_is_on(request->other_file, number, 0))
-		return refuse(device, request->other_file);
+	if (file && file_is_on(file, number, 0))
+		return refuse(device, file);
 	if (file_is_on(RUN_FOLDER, number, 0))
 		return refuse(device, RUN_FOLDER);
 	return check_program(device, number);

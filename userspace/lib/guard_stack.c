@@ -16,6 +16,8 @@
  * has got there, its table is neither its old one nor that of a layer, and the parts go. For a moment
  * the parts have other names, since an image goes from NAME.real to NAME only: so they get these back first.
  *
+ * NAME.frozen with a table of qcow2 is no part of a layer but a view of a snapshot, and left alone.
+ *
  * A table that waits for a resume never got its turn, and is forgotten before that. Each attempt begins
  * with a look, so it does not matter what the one before it has done.
  */
@@ -71,12 +73,12 @@ static int remove_busy(const struct dm_device *dm)
 	return dm_remove(dm->name, true);
 }
 
-static int remove_part(const char *name)
+static int remove_part(const char *name, bool keep_view)
 {
 	struct dm_device dm;
 	int ret = dm_query(name, &dm);
 
-	if (!ret && is_part(&dm)) {
+	if (!ret && is_part(&dm) && !(keep_view && has_image(&dm))) {
 		dm_clear(name);
 		ret = dm_remove(name, false);
 		if (ret == -EBUSY)
@@ -116,12 +118,12 @@ static int remove_state(const char *path)
 /* NAME has no layer any more, or never had. */
 static int remove_parts(const struct stack *s, bool state)
 {
-	int ret = remove_part(s->frozen);
+	int ret = remove_part(s->frozen, true);
 
 	if (!ret)
-		ret = remove_part(s->copy);
+		ret = remove_part(s->copy, false);
 	if (!ret)
-		ret = remove_part(s->real);
+		ret = remove_part(s->real, false);
 	dm_settle();
 	if (!ret && s->line->moves) {
 		MEM_FREE char *path = guard_clone_path(s->name, s->line);

@@ -18,7 +18,6 @@
 #include "text.h"
 
 #define MEMORY		(4U << 20)
-#define CHUNK_SECTORS	16
 #define SECTOR		512
 
 struct insert {
@@ -61,7 +60,7 @@ static int make_real(struct insert *in, const struct device *device)
 {
 	MEM_FREE char *line = table_format(&device->table);
 	struct dm_device part = { 0 };
-	int ret = interpose_part(device, in->real, "real", &part);
+	int ret = interpose_create_part(device, in->real, "real", &part);
 
 	if (!ret && in->recipe->measures)
 		ret = interpose_measure(&part, in->sectors);
@@ -78,13 +77,13 @@ static int make_real(struct insert *in, const struct device *device)
 static int make_frozen(const struct insert *in, const struct device *device)
 {
 	MEM_FREE char *params = mem_printf("%s %s P %u", in->real_number, in->state.number,
-					   CHUNK_SECTORS);
+					   INTERPOSE_CHUNK_SECTORS);
 	struct dm_device part = { 0 };
 	int ret;
 
 	if (!in->recipe->has_frozen)
 		return 0;
-	ret = interpose_part(device, in->frozen, "frozen", &part);
+	ret = interpose_create_part(device, in->frozen, "frozen", &part);
 	if (!ret)
 		ret = interpose_load(&part, "snapshot", in->sectors, params, true);
 	dm_release(&part);

@@ -21,6 +21,9 @@
 #include <stdbool.h>
 #include "device.h"
 
+/* Layer snapshot copies so much at once: a cluster of most images. */
+#define INTERPOSE_CHUNK_SECTORS	128
+
 struct interpose_request {
 	const char *name, *layer;
 	bool nolockfs;
@@ -34,6 +37,13 @@ int interpose_insert(const struct interpose_request *request);
 /* Only name, nolockfs and timeout count. */
 int interpose_remove(const struct interpose_request *request);
 int interpose_list(bool json);
+
+/* A private device @name of @device, without a table; @end is that of its uuid. */
+int interpose_create_part(const struct device *device, const char *name, const char *end,
+			  struct dm_device *part);
+/* A table that is to be live after the next resume. */
+int interpose_load(const struct dm_device *dm, const char *target, u64 sectors,
+		   const char *params, bool readonly);
 
 /* What the parts know of each other. */
 
@@ -74,12 +84,6 @@ const char *interpose_name(const char *target);
 int interpose_need_target(const char *name, const char *target, const char *known);
 /* May a layer come? @writer: what it is called, if it is of no use on a read-only device; or NULL. */
 int interpose_check_device(const struct device *device, const char *writer);
-/* One target over all of @dm as its inactive table. */
-int interpose_load(const struct dm_device *dm, const char *target, u64 sectors, const char *params,
-		   bool readonly);
-/* A part of @device called @name, with the end of its uuid; @part is for dm_release(). */
-int interpose_part(const struct device *device, const char *name, const char *end,
-		   struct dm_device *part);
 /* Let @part have a target that cannot do anything wrong, until the image gets there. */
 int interpose_measure(const struct dm_device *part, u64 sectors);
 /* Is @name live, not suspended, of the right size, with @target? Negative errno; prints nothing. */

@@ -15,7 +15,6 @@
 #define SECTOR		512
 
 #define BLOCK_BYTES	65536	/* of era */
-#define CHUNK_SECTORS	16	/* of snapshot */
 #define REGION_SECTORS	1024	/* of mirror */
 #define CLONE_SECTORS	128	/* of clone */
 
@@ -118,10 +117,10 @@ static char *era_params(const struct interpose_request *request, const struct in
 /* Enough for all of the disk to be overwritten, with 16 bytes about each chunk. */
 static u64 cow_bytes(const struct interpose_request *request, u64 sectors)
 {
-	u64 chunks = sectors / CHUNK_SECTORS + 1;
+	u64 chunks = sectors / INTERPOSE_CHUNK_SECTORS + 1;
 
 	return or_else(request->cow_size,
-		       round_up_mib(chunks * (CHUNK_SECTORS * SECTOR + 2 * 16) + MIB));
+		       round_up_mib(chunks * (INTERPOSE_CHUNK_SECTORS * SECTOR + 2 * 16) + MIB));
 }
 
 static u64 cow_least(const struct interpose_request *request, u64 sectors)

@@ -87,7 +87,7 @@ int interpose_load(const struct dm_device *dm, const char *target, u64 sectors, 
 	return 0;
 }
 
-int interpose_part(const struct device *device, const char *name, const char *end,
+int interpose_create_part(const struct device *device, const char *name, const char *end,
 		   struct dm_device *part)
 {
 	MEM_FREE char *uuid = NULL;

@@ -98,8 +98,11 @@ static int remove_frozen(const struct remove *re)
 	struct dm_device frozen;
 	int ret = dm_query(re->frozen, &frozen);
 
-	if (ret == -ENXIO)
+	/* A view of a snapshot is no part of the layer. */
+	if (ret == -ENXIO || (!ret && frozen.target && !strcmp(frozen.target, DEVICE_TARGET))) {
+		dm_release(&frozen);
 		return 0;
+	}
 	if (!ret && frozen.open_count)
 		ret = refuse_frozen(&frozen);
 	else if (!ret)

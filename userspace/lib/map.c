@@ -15,6 +15,7 @@
 #include "lock.h"
 #include "map.h"
 #include "mem.h"
+#include "snapshot_table.h"
 #include "text.h"
 
 #define MAX_LAYERS	256
@@ -22,9 +23,12 @@
 struct layer {
 	struct image *image;
 	u64 size;		/* bytes of its disk */
+	u64 l1_hoff;		/* 0: as the header says */
+	u32 l1_size;
 	u64 *l1;		/* in the byte order of the host; NULL: a raw layer */
 	__be64 *l2;		/* the table that was used last */
 	u64 l2_hoff;
+	bool finds_holes;	/* it is worth the time to look for them */
 	bool sparse;		/* clusters have a place, but the file has holes there */
 	struct image data_file;	/* fd -1 if there is none */
 };
@@ -33,6 +37,7 @@ struct map {
 	struct target target;
 	struct layer *layers;
 	u32 nr_layers;
+	const struct table *table;	/* says what the layers are; NULL: the images do */
 	map_visit *visit;
 	void *data;
 	struct map_extent extent;	/* that may still grow */
@@ -82,23 +87,30 @@ static int open_data_file(struct layer *layer)
 static int load_layer(struct layer *layer)
 {
 	const struct image *image = layer->image;
-	u32 size = image->header.l1_size, i;
 	MEM_FREE __be64 *disk = NULL;
+	u32 size, i;
 	int ret;
 
 	if (image->raw) {
 		layer->size = (image->end + 511) & ~511ULL;
 		return 0;
 	}
-	layer->size = image->geo.virtual_size;
+	if (!layer->l1_hoff) {
+		layer->size = image->geo.virtual_size;
+		layer->l1_hoff = image->header.l1_table_offset;
+		layer->l1_size = image->header.l1_size;
+	}
+	size = layer->l1_size;
 	layer->l1 = mem_zalloc((size + 1) * sizeof(*layer->l1));
 	layer->l2 = mem_aligned(image->geo.cluster_size);
 	disk = mem_aligned(size * sizeof(*disk));
-	ret = image_read(image, image->header.l1_table_offset, disk, size * sizeof(*disk));
+	ret = image_read(image, layer->l1_hoff, disk, size * sizeof(*disk));
 	if (ret)
 		return err_errno_what(-ret, image->path, "cannot read the L1 table");
 	for (i = 0; i < size; i++)
 		layer->l1[i] = be64_to_cpu(disk[i]);
+	if (!layer->finds_holes)
+		return 0;
 	ret = open_data_file(layer);
 	return ret ? ret : find_sparse(layer);
 }
@@ -113,6 +125,7 @@ static struct layer *add_layer(struct map *map, struct image *image)
 	memset(layer, 0, sizeof(*layer));
 	layer->data_file = closed;
 	layer->image = image;
+	layer->finds_holes = true;
 	return layer;
 }
 
@@ -161,22 +174,76 @@ static int open_below(struct map *map, const struct image *above, const char *na
 	return ret ? ret : check_layer(map, image);
 }
 
+/* The layer that the table names next; false in *@there if that was the last. */
+static int open_next(struct map *map, bool *there)
+{
+	const struct table *table = map->table;
+	const struct image *above = map->layers[map->nr_layers - 1].image;
+	MEM_FREE char *name = NULL;
+	struct image *image;
+	int ret;
+
+	*there = false;
+	if (!table) {
+		name = above->raw ? NULL : image_string(above, &above->header.backing_file);
+		*there = name;
+		return name ? open_below(map, above, name) : 0;
+	}
+	if (map->nr_layers == table->nr_layers)
+		return 0;
+	*there = true;
+	image = mem_zalloc(sizeof(*image));
+	ret = image_open(image, table->paths[map->nr_layers]);
+	image->raw = table->raw[map->nr_layers];
+	add_layer(map, image);
+	return ret ? ret : check_layer(map, image);
+}
+
+static int open_lower_layers(struct map *map)
+{
+	bool there = true;
+	int ret = 0;
+
+	while (!ret && there) {
+		ret = open_next(map, &there);
+		if (!ret && there)
+			ret = load_layer(&map->layers[map->nr_layers - 1]);
+	}
+	return ret;
+}
+
 static int open_layers(struct map *map)
 {
-	struct layer *layer = add_layer(map, &map->target.image);
-	int ret = load_layer(layer);
+	int ret = load_layer(add_layer(map, &map->target.image));
 
-	while (!ret && !layer->image->raw) {
-		MEM_FREE char *name = image_string(layer->image,
-						   &layer->image->header.backing_file);
+	return ret ? ret : open_lower_layers(map);
+}
 
-		if (!name)
-			return 0;
-		ret = open_below(map, layer->image, name);
-		layer = &map->layers[map->nr_layers - 1];
-		if (!ret)
-			ret = load_layer(layer);
+/* The top layer is what the disk was in snapshot @id. */
+static int find_snapshot(struct layer *layer, const char *id)
+{
+	const struct image *image = layer->image;
+	enum qcow2_verdict verdict = QCOW2_OK;
+	struct snapshot_table table = { 0 };
+	const struct qcow2_snapshot *snap;
+	int ret = snapshot_table_read(image, &table);
+	u32 index = 0;
+
+	if (!ret && !snapshot_table_find(&table, id, &index))
+		ret = err_fail(ERR_NOT_FOUND, image->path, "there is no snapshot '%s'", id);
+	snap = ret ? NULL : &table.entries[index];
+	if (snap)
+		verdict = qcow2_snapshot_l1(&image->geo, snap);
+	if (verdict)
+		ret = err_fail(ERR_CORRUPT, image->path, "snapshot '%s': %s", id,
+			       qcow2_verdict_text(verdict));
+	if (!ret) {
+		layer->size = snap->disk_size == QCOW2_SNAPSHOT_NONE ? image->geo.virtual_size :
+								       snap->disk_size & ~511ULL;
+		layer->l1_hoff = snap->l1_table_offset;
+		layer->l1_size = snap->l1_size;
 	}
+	snapshot_table_release(&table);
 	return ret;
 }
 
@@ -258,7 +325,7 @@ static int load_l2(struct layer *layer, u64 goff, bool *there)
 	bool copied;
 	int ret;
 
-	if (index < image->header.l1_size)
+	if (index < layer->l1_size)
 		verdict = qcow2_l1_decode(&image->geo, layer->l1[index], &hoff, &copied);
 	*there = hoff;
 	if (verdict)
@@ -468,4 +535,53 @@ int map_run(const char *target, map_visit *visit, void *data)
 	}
 	error = close_layers(&map);
 	return ret ? ret : error;
+}
+
+/* A second time would be in vain: who collects extents throws them away after an error. */
+static int visit_once(struct map *map, map_visit *visit, void *data)
+{
+	map->visit = visit;
+	map->data = data;
+	return visit_all(map);
+}
+
+int map_run_device(const struct device *device, map_visit *visit, void *data)
+{
+	struct map map = { .table = &device->table };
+	int ret = edit_open_reader(&map.target, device->dm.name, false), error;
+
+	if (!ret) {
+		struct layer *top = add_layer(&map, &map.target.image);
+
+		top->finds_holes = false;
+		ret = load_layer(top);
+	}
+	if (!ret)
+		ret = open_lower_layers(&map);
+	if (!ret)
+		ret = visit_once(&map, visit, data);
+	error = close_layers(&map);
+	return ret ? ret : error;
+}
+
+int map_run_frozen(const struct device *device, const char *snapshot, map_visit *visit, void *data)
+{
+	const struct image closed = IMAGE_CLOSED;
+	struct map map = { .table = &device->table, .target.image = closed };
+	struct layer *top = add_layer(&map, &map.target.image);
+	int ret = image_open(top->image, device->table.paths[0]);
+
+	top->finds_holes = false;
+	if (!ret)
+		ret = image_verify(top->image);
+	if (!ret && snapshot)
+		ret = find_snapshot(top, snapshot);
+	if (!ret)
+		ret = load_layer(top);
+	if (!ret)
+		ret = open_lower_layers(&map);
+	if (!ret)
+		ret = visit_once(&map, visit, data);
+	close_layers(&map);
+	return ret;
 }

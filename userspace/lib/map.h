@@ -8,6 +8,7 @@
 #ifndef QCOW2CTL_MAP_H
 #define QCOW2CTL_MAP_H
 
+#include "device.h"
 #include "image.h"
 
 struct map_extent {
@@ -25,5 +26,12 @@ struct map_extent {
 /* Prints and returns an exit code; so does the visitor. */
 typedef int map_visit(void *data, const struct map_extent *extent);
 int map_run(const char *target, map_visit *visit, void *data);
+/*
+ * The same for a device with the layers that its table has, whatever the images say; it is suspended
+ * meanwhile if it is written. What was visited before an error counts for nothing.
+ */
+int map_run_device(const struct device *device, map_visit *visit, void *data);
+/* The same for a snapshot, or (NULL) what a device shows that is not written; nothing is suspended. */
+int map_run_frozen(const struct device *device, const char *snapshot, map_visit *visit, void *data);
 
 #endif

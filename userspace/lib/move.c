@@ -105,7 +105,7 @@ static int attach_copy(struct move *m, const struct device *device)
 {
 	MEM_FREE char *line = mem_printf("1 qcow2 /proc/self/fd/%d 2 when_full error", m->image.fd);
 	struct dm_device part = { 0 };
-	int ret = interpose_part(device, m->copy, "copy", &part);
+	int ret = interpose_create_part(device, m->copy, "copy", &part);
 
 	if (!ret) {
 		m->copy_number = mem_printf("%u:%u", part.major, part.minor);
@@ -237,7 +237,7 @@ static int make_real(struct move *m, const struct device *device)
 {
 	MEM_FREE char *line = table_format(&device->table);
 	struct dm_device part = { 0 };
-	int ret = interpose_part(device, m->real, "real", &part);
+	int ret = interpose_create_part(device, m->real, "real", &part);
 
 	/* dm-clone wants to know how large it is. */
 	if (!ret && m->clone)

@@ -2,12 +2,13 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * New files without remains: O_TMPFILE and a link at the end. File systems
- * without it get a named file that is unlinked if it is not kept.
+ * without it get a file PATH.part, which is unlinked if it is not kept.
  */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -39,10 +40,13 @@ static char *folder_of(const char *path)
 
 static int open_named(struct newfile *file)
 {
-	file->fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	MEM_FREE char *part = mem_printf("%s.part", file->path);
+
+	file->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (file->fd < 0)
-		return errno == EEXIST ? refuse_existing(file->path) : err_errno(errno, file->path);
-	file->is_named = true;
+		return errno == EEXIST ? refuse_existing(part) : err_errno(errno, part);
+	file->part = part;
+	part = NULL;
 	return 0;
 }
 
@@ -176,11 +180,24 @@ int newfile_sync(struct newfile *file)
 	return fsync(file->fd) ? err_errno_what(errno, file->path, "cannot write") : 0;
 }
 
+static bool rename_part(struct newfile *file)
+{
+	if (!renameat2(AT_FDCWD, file->part, AT_FDCWD, file->path, RENAME_NOREPLACE))
+		return true;
+	/* Not every file system knows that flag. */
+	return errno == EINVAL && !link(file->part, file->path) && !unlink(file->part);
+}
+
+static bool link_file(const struct newfile *file)
+{
+	MEM_FREE char *name = mem_printf("/proc/self/fd/%d", file->fd);
+
+	return !linkat(AT_FDCWD, name, AT_FDCWD, file->path, AT_SYMLINK_FOLLOW);
+}
+
 static int give_name(struct newfile *file)
 {
-	MEM_FREE char *link = mem_printf("/proc/self/fd/%d", file->fd);
-
-	if (!linkat(AT_FDCWD, link, AT_FDCWD, file->path, AT_SYMLINK_FOLLOW))
+	if (file->part ? rename_part(file) : link_file(file))
 		return 0;
 	return errno == EEXIST ? refuse_existing(file->path) : err_errno(errno, file->path);
 }
@@ -204,7 +221,7 @@ int newfile_keep(struct newfile *file)
 {
 	int ret = newfile_sync(file);
 
-	if (!ret && !file->is_block && !file->is_named)
+	if (!ret && !file->is_block)
 		ret = give_name(file);
 	if (ret)
 		return ret;
@@ -233,10 +250,12 @@ void newfile_close(struct newfile *file, bool discard)
 
 	if (file->fd < 0)
 		return;
-	if (!file->is_block && (file->is_kept ? discard : file->is_named))
-		unlink(file->path);
+	if (!file->is_block && (file->is_kept ? discard : file->part != NULL))
+		unlink(file->is_kept ? file->path : file->part);
 	else if (file->is_block && file->is_kept && discard)
 		newfile_write(file, 0, nothing, sizeof(nothing));
 	close(file->fd);
 	file->fd = -1;
+	free(file->part);
+	file->part = NULL;
 }

@@ -18,7 +18,7 @@ struct newfile {
 	const char *path;
 	int fd;			/* -1 = not open */
 	bool is_block;
-	bool is_named;		/* the file system could not do without a name */
+	char *part;		/* the file system could not do without a name: until it is kept */
 	bool is_kept;
 	u64 end;		/* bytes of a block device */
 };

@@ -348,6 +348,11 @@ void out_line(const char *line)
 	fputc('\n', stdout);
 }
 
+void out_flush(void)
+{
+	fflush(stdout);
+}
+
 /* ------------------------------------------------------------------------
  * Held back: whoever reads it may wait for a device that is suspended.
  */

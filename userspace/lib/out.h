@@ -56,6 +56,8 @@ void out_table(const char *key, const struct out_rows *rows, bool json, bool byt
 void out_text(const char *format, ...) __attribute__((__format__(__printf__, 1, 2)));
 /* The result of a command that is one line for scripts. */
 void out_line(const char *line);
+/* Who waits for what was printed so far gets it now. */
+void out_flush(void);
 /* Write everything out; the exit code is @ret, or that of a failed write. */
 int out_close(int ret);
 

@@ -2,7 +2,8 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * Resume what was left suspended. NAME.intent says that it was an edit that
- * suspended the device; whoever else did had a reason that is not ours to judge.
+ * suspended the device; whoever else did had a reason that is not ours to judge. NAME.frozen.intent is
+ * what a backup has left (backup_point.h).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "backup.h"
 #include "device.h"
 #include "err.h"
 #include "guard.h"
@@ -79,7 +81,9 @@ static int recover_locked(const char *name)
 
 static int recover(const char *name)
 {
-	int lock, ret = run_lock(name, 0, &lock);
+	int lock, ret;
+
+	ret = run_lock(name, 0, &lock);
 
 	if (ret)
 		return ret;
@@ -175,6 +179,14 @@ static void find_all_states(void)
  * One, or all
  */
 
+/* NAME for "NAME.frozen", which a backup has left; or NULL. For the caller to free. */
+static char *backed_up(const char *name)
+{
+	const char *end = strrchr(name, '.');
+
+	return end && !strcmp(end, ".frozen") ? mem_strndup(name, end - name) : NULL;
+}
+
 static int recover_one(const char *name)
 {
 	struct device device;
@@ -185,25 +197,42 @@ static int recover_one(const char *name)
 	forget_copy_of(&device);
 	device_release(&device);
 	ret = recover(name);
+	if (!ret)
+		ret = backup_recover(name);
 	if (!ret && !device_get(name, &device))
 		find_states(&device);
 	device_release(&device);
 	return ret;
 }
 
+/* What one that goes on has is not left behind. */
+static int recover_backup(const char *name)
+{
+	MEM_FREE char *backup = backed_up(name);
+
+	return run_is_locked(name) ? 0 : backup_recover(backup);
+}
+
 int recover_devices(const char *name)
 {
 	char **names, **next;
-	int ret = 0, error;
+	int ret = 0, error, pass;
 
 	if (name)
 		return recover_one(name);
 	forget_copies();
 	names = find_intents(RUN_FOLDER);
-	for (next = names; next && *next; next++) {
-		error = recover(*next);
-		if (!ret)
-			ret = error;
+	/* A backup's snapshot can be deleted when the device runs. */
+	for (pass = 0; pass < 2; pass++) {
+		for (next = names; next && *next; next++) {
+			MEM_FREE char *backup = backed_up(*next);
+
+			if (!!backup != pass)
+				continue;
+			error = backup ? recover_backup(*next) : recover(*next);
+			if (!ret)
+				ret = error;
+		}
 	}
 	mem_free_strings(names);
 	find_all_states();

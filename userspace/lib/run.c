@@ -62,6 +62,17 @@ int run_lock(const char *name, unsigned int seconds, int *fd)
 	return error ? err_errno(error, path) : 0;
 }
 
+bool run_is_locked(const char *name)
+{
+	MEM_FREE char *path = mem_printf(FOLDER "/%s.lock", name);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+
+	if (fd >= 0)
+		close(fd);
+	return locked;
+}
+
 void run_unlock(const char *name, int fd)
 {
 	MEM_FREE char *path = mem_printf(FOLDER "/%s.lock", name);

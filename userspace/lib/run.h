@@ -6,10 +6,14 @@
 #ifndef QCOW2CTL_RUN_H
 #define QCOW2CTL_RUN_H
 
+#include <stdbool.h>
+
 #define RUN_FOLDER	"/run/qcow2ctl"
 
 /* Wait up to @seconds for the name. *@fd holds it; an exit code after a message otherwise. */
 int run_lock(const char *name, unsigned int seconds, int *fd);
+/* Has anybody the name now? Prints nothing. */
+bool run_is_locked(const char *name);
 void run_unlock(const char *name, int fd);
 
 #endif

@@ -37,7 +37,8 @@ serve() {
 	local try
 	rm -f far.img
 	truncate -s 24M far.img
-	ip netns exec far qemu-nbd -f raw -b 10.9.0.2 -p 10809 -t --cache=none far.img &
+	# Not "ip netns exec": that would keep the mount of the guest in a namespace of its own.
+	nsenter --net=/run/netns/far qemu-nbd -f raw -b 10.9.0.2 -p 10809 -t --cache=none far.img &
 	SERVER=$!
 	for ((try = 0; try < 100; try++)); do
 		! nbd-client -timeout 5 10.9.0.2 10809 /dev/nbd0 >said 2>&1 || return 0

@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Full backups of a device that is written: the image, and the stream, are what the disk was at the point.
+# timeout=150
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/backup.sh
+. "$(dirname "$0")/backup.sh"
+
+scratch ext4
+create base.qcow2 6M
+io base.qcow2 'write -P 9 1M 4M'
+create -b base.qcow2 -F qcow2 a.qcow2 8M
+io a.qcow2 'write -P 1 0 1M' 'write -z 2M 512k' 'write -P 2 5M 1M'
+qemu-img convert -O raw a.qcow2 model.raw
+attach q a.qcow2 -b qcow2:base.qcow2
+exercise q model.raw 1 100
+cp model.raw point.raw
+begun log --to full.qcow2 --bwlimit 4M
+does list
+[[ $OUT != *frozen* ]] || fail "list shows it: $OUT"
+answers 5 "at work" backup q --to other.qcow2
+exercise q model.raw 2 200
+cmp /dev/mapper/q.frozen point.raw || fail "the point has moved"
+ended 0
+same full.qcow2 point.raw
+clean full.qcow2
+[[ $(qemu-img info full.qcow2) != *backing* ]] || fail "it names a backing file"
+exercise q model.raw 3 20
+cmp /dev/mapper/q model.raw || fail "the device is not what was written"
+ok "an image, by a view"
+
+cp model.raw point.raw
+want "the stream" cmp <("$QCOW2CTL" backup q --to - 2>/dev/null) point.raw
+untouched
+answers 4 "exists already" backup q --to full.qcow2
+untouched
+cmp /dev/mapper/q model.raw || fail "the device is not what was written"
+detach q
+clean a.qcow2
+ok "a stream; the image is clean"

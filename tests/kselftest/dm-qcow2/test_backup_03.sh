@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# A backup that is killed, interrupted, too slow, or has no place for its result leaves a device that runs
+# and, after recover, nothing else.
+# timeout=200
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/backup.sh
+. "$(dirname "$0")/backup.sh"
+
+# fails CODE PATTERN OPTION...: a backup that leaves nothing, not even a part of its result.
+fails() {
+	local code=$1 pattern=$2
+	shift 2
+	answers "$code" "$pattern" backup q "$@"
+	untouched
+	[ ! -e b.qcow2 ] || fail "$*: a result"
+}
+
+# killed_at POINT VIA: and what recover makes of it.
+killed_at() {
+	local rc=0
+	disturbed "${AT[$1]}" kill backup q --to b.qcow2 --via "$2" || rc=$?
+	[ "$rc" = 137 ] || fail "$1 $2: exit $rc: $OUT"
+	[[ $(dmsetup info q) == *ACTIVE* ]] || fail "$1 $2: q does not run"
+	dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct conv=notrunc status=none
+	if [ "$1" != backup-sealed ]; then
+		[ -e /run/qcow2ctl/q.frozen.intent ] || fail "$1 $2: no intent"
+		does recover
+	fi
+	untouched
+	[ ! -e b.qcow2 ] || fail "$1 $2: a result"
+	[ ! -e a.qcow2.q.snapshot ] || fail "$1 $2: a store"
+}
+
+need_module dm-snapshot
+scratch ext4
+create a.qcow2 8M
+io a.qcow2 'write -P 1 0 6M'
+attach q a.qcow2
+# times_before STEP NAME: how often there is a step of this name before that.
+times_before() { sed "/^$1\$/Q" steps | grep -cx "$2"; }
+
+# Killed when: the intent is there; the snapshot, too; the view or layer; all is copied; the view is gone; the result
+# is whole.
+declare -A AT
+step=$(command -v edit_step.so) || fail "edit_step.so is not built"
+for via in view snapshot; do
+	LD_PRELOAD=$step EDIT_STEPS=steps "$QCOW2CTL" backup q --to b.qcow2 --via $via 2>said || fail "$(<said)"
+	rm b.qcow2
+	AT=([backup-intent]=mlockall [backup-snapshot]=create [backup-frozen]=resume:2 [backup-viewless]=remove
+		[backup-copied]=write:$(times_before remove write) [backup-sealed]=sync:$(times_before link sync))
+	points=(intent snapshot frozen copied viewless sealed)
+	[ $via = view ] || { AT[backup-frozen]=resume:4; points=(intent frozen copied); }
+	for at in "${points[@]}"; do
+		killed_at "backup-$at" $via
+	done
+done
+ok "killed"
+
+for signal in INT TERM HUP; do
+	begun log --to b.qcow2 --bwlimit 512K
+	kill -$signal "$BACKUP"
+	ended 1
+	[[ $(<log) == *"interrupted ($signal)"* ]] || fail "$signal: $(<log)"
+	[ ! -e b.qcow2 ] || fail "$signal: a result"
+done
+begun log --to b.qcow2 --bwlimit 512K
+answers 5 "at work" recover q
+does recover
+kill -KILL "$BACKUP"
+wait "$BACKUP" || true
+# As after a reboot: nobody knows but the image.
+dmsetup remove --retry q.frozen
+rm /run/qcow2ctl/q.frozen.*
+does recover q
+untouched
+[ ! -e b.qcow2 ] || fail "KILL: a result"
+ok "signals"
+
+start=$(date +%s%N)
+fails 1 "longer than 1 seconds" --to b.qcow2 --bwlimit 512K --deadline 1
+fails 1 "longer than 1 seconds" --to b.qcow2 --bwlimit 512K --deadline 1 --via snapshot
+# A reader of the stream who does not come.
+mkfifo pipe
+exec 9<>pipe
+rc=0
+"$QCOW2CTL" backup q --to - --deadline 1 >pipe 2>log || rc=$?
+[[ $rc = 1 && $(<log) == *"longer than 1 seconds"* ]] || fail "stdout: exit $rc: $(<log)"
+untouched
+exec 9>&-
+# And one who goes.
+rc=0
+{ "$QCOW2CTL" backup q --to - 2>log || echo $? >rc; } | head -c 4096 >/dev/null
+[[ $(<rc) = 1 && $(<log) == *"stdout"* ]] || fail "stdout: $(<rc): $(<log)"
+untouched
+say "$((($(date +%s%N) - start) / 1000000)) ms"
+start=$(date +%s%N)
+does backup q --to b.qcow2 --bwlimit 2M
+took=$((($(date +%s%N) - start) / 1000000))
+[ "$took" -ge 2400 ] || fail "6 MiB at 2 MiB a second took $took ms"
+clean b.qcow2
+rm b.qcow2
+ok "deadline, rate"
+
+fails 4 "lies on it" --to /dev/mapper/q
+mkdir small
+mount -t tmpfs -o size=2m tmpfs small
+MOUNTS+=("$DIR/small")
+fails 8 "No space" --to small/b.qcow2
+[ -z "$(ls small)" ] || fail "a part of a result: $(ls small)"
+fails 3 "No such file" --to nowhere/b.qcow2
+ln -s nothing link
+fails 4 "exists" --to link
+truncate -s 4M dev.raw
+loop dev.raw
+fails 8 "No space|are needed" --to "$LOOP"
+[[ $(od -An -N4 -tx1 dev.raw) == " 00 00 00 00" ]] || fail "a header on $LOOP"
+ok "no place"
+detach q
+clean a.qcow2
+ok "the image is clean"

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * What has changed, and what is there.
+ *
+ * What has changed is looked up first, and what is there then: so each part is described as it is after
+ * all changes that were found. What is written behind that belongs to the next checkpoint.
+ */
+#include <string.h>
+#include "backup_changes.h"
+#include "backup_differ.h"
+#include "backup_era.h"
+#include "edit.h"
+#include "err.h"
+#include "map.h"
+
+static int add_extent(void *data, const struct map_extent *extent)
+{
+	backup_ranges_add(data, extent->start, extent->length, extent->data && !extent->zero);
+	return 0;
+}
+
+/* From a snapshot to the disk as it is now. */
+static int differ_now(const char *name, const char *since, struct backup_ranges *changes)
+{
+	struct target target;
+	int ret = edit_open_reader(&target, name, false), error;
+
+	if (!ret)
+		ret = backup_differ(&target.image, since, NULL, changes);
+	error = target_close(&target);
+	return ret ? ret : error;
+}
+
+/* To another snapshot, or to what is not written. */
+static int differ_frozen(const struct device *device, const char *since, const char *to,
+			 struct backup_ranges *changes)
+{
+	struct image image;
+	int ret = image_open(&image, device->image);
+
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = backup_differ(&image, since, to, changes);
+	image_close(&image);
+	return ret;
+}
+
+static int find_snapshot(const struct device *device, const char *since)
+{
+	struct snapshot_table table = { 0 };
+	struct image image;
+	int ret = image_open(&image, device->image);
+	u32 index;
+
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = snapshot_table_read(&image, &table);
+	if (!ret && !snapshot_table_find(&table, since, &index))
+		ret = err_fail(ERR_NOT_FOUND, image.path, "there is no snapshot '%s'", since);
+	snapshot_table_release(&table);
+	image_close(&image);
+	return ret;
+}
+
+int backup_changes_check(const struct device *device, const char *since)
+{
+	u64 number;
+
+	if (backup_era_number(since, &number))
+		return backup_era_check(device->dm.name, number);
+	return find_snapshot(device, since);
+}
+
+static int find_changes(const struct backup_point *point, const char *since,
+			struct backup_ranges *changes)
+{
+	const struct device *device = &point->device;
+	u64 number;
+
+	if (backup_era_number(since, &number))
+		return backup_era_changes(device->dm.name, number, changes);
+	/* The layer lets no discard through: what differs now includes what differed then. */
+	if (point->kind == BACKUP_SNAPSHOT)
+		return differ_now(device->dm.name, since, changes);
+	return differ_frozen(device, since,
+			     point->kind == BACKUP_VIEW ? BACKUP_TAG : device_view(device), changes);
+}
+
+static int map_point(const struct backup_point *point, struct backup_ranges *ranges)
+{
+	const struct device *device = &point->device;
+
+	/* In the same way, what has data then had it at the point, or reads as what was there. */
+	if (point->kind == BACKUP_SNAPSHOT)
+		return map_run_device(device, add_extent, ranges);
+	return map_run_frozen(device, point->kind == BACKUP_VIEW ? BACKUP_TAG : device_view(device),
+			      add_extent, ranges);
+}
+
+int backup_changes_of(const struct backup_point *point, const char *since,
+		      struct backup_ranges *ranges)
+{
+	struct backup_ranges changes = { 0 };
+	int ret = since ? find_changes(point, since, &changes) : 0;
+
+	if (!ret)
+		ret = map_point(point, ranges);
+	if (!ret && since)
+		backup_ranges_cut(ranges, &changes);
+	backup_ranges_release(&changes);
+	return ret;
+}
+
+int backup_changes(const char *name, const char *since, struct backup_ranges *ranges)
+{
+	struct backup_ranges changes = { 0 };
+	struct device device;
+	int ret = device_get(name, &device);
+	u64 number;
+
+	memset(ranges, 0, sizeof(*ranges));
+	if (ret)
+		return device_fail(ret, name);
+	if (!device.image)
+		ret = err_fail(ERR_FAILED, name, "device has no image");
+	else if (backup_era_number(since, &number))
+		ret = backup_era_changes(name, number, &changes);
+	else if (device_view(&device))
+		ret = differ_frozen(&device, since, device_view(&device), &changes);
+	else
+		ret = differ_now(name, since, &changes);
+	if (!ret)
+		ret = device_view(&device) ?
+			      map_run_frozen(&device, device_view(&device), add_extent, ranges) :
+			      map_run_device(&device, add_extent, ranges);
+	backup_ranges_cut(ranges, &changes);
+	backup_ranges_release(&changes);
+	device_release(&device);
+	return ret;
+}

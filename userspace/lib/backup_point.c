@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Freeze a point in time and let go of it.
+ *
+ * All is made in an order in which whatever is there can be found again: first the intent, then the
+ * snapshot, then its view; and it is taken away in the opposite order.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "backup_point.h"
+#include "cli.h"
+#include "err.h"
+#include "guard.h"
+#include "interpose.h"
+#include "mem.h"
+#include "run.h"
+#include "snapshot_edit.h"
+#include "snapshot_table.h"
+
+#define REMOVE_TRIES	50
+#define REMOVE_PAUSE_NS	100000000
+
+/* ------------------------------------------------------------------------
+ * What is there, for whoever comes after a loss
+ */
+
+static char *intent_path(const char *name)
+{
+	return mem_printf(RUN_FOLDER "/%s.frozen.intent", name);
+}
+
+static const char *const kinds[] = { "itself", "view", "snapshot" };
+
+struct intent {
+	enum backup_kind kind;
+	char *part, *store;	/* files, "" for none */
+};
+
+/* Three lines. */
+static int write_intent(const struct backup_point *point, enum backup_kind kind)
+{
+	MEM_FREE char *path = intent_path(point->request->name);
+	FILE *file = fopen(path, "we");
+	bool failed;
+
+	if (!file)
+		return err_errno(errno, path);
+	failed = fprintf(file, "%s\n%s\n%s\n", kinds[kind], point->part ? point->part : "",
+			 point->store ? point->store : "") < 0;
+	failed |= fclose(file);
+	return failed ? err_errno(errno ? errno : EIO, path) : 0;
+}
+
+static char *read_line(FILE *file)
+{
+	char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, file) < 0) {
+		free(line);
+		return mem_strdup("");
+	}
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+static void release_intent(struct intent *intent)
+{
+	free(intent->part);
+	free(intent->store);
+}
+
+/* false: there is none. */
+static bool read_intent(const char *name, struct intent *intent)
+{
+	MEM_FREE char *path = intent_path(name), *word = NULL;
+	FILE *file = fopen(path, "re");
+
+	memset(intent, 0, sizeof(*intent));
+	if (!file)
+		return false;
+	word = read_line(file);
+	intent->part = read_line(file);
+	intent->store = read_line(file);
+	fclose(file);
+	intent->kind = BACKUP_ITSELF;
+	while (intent->kind < BACKUP_SNAPSHOT && strcmp(kinds[intent->kind], word))
+		intent->kind++;
+	return true;
+}
+
+/* Of the file @path, which need not be there yet; for the caller to free. */
+static char *absolute(const char *path)
+{
+	char folder[PATH_MAX];
+
+	if (*path == '/' || !getcwd(folder, sizeof(folder)))
+		return mem_strdup(path);
+	return mem_printf("%s/%s", folder, path);
+}
+
+static int remove_file(const char *path)
+{
+	if (!path || !*path || !unlink(path) || errno == ENOENT)
+		return 0;
+	return err_errno(errno, path);
+}
+
+/* ------------------------------------------------------------------------
+ * Take away
+ */
+
+static int remove_device(const char *name)
+{
+	const struct timespec pause = { .tv_nsec = REMOVE_PAUSE_NS };
+	int try, ret = -EBUSY;
+
+	for (try = 0; ret == -EBUSY && try < REMOVE_TRIES; try++) {
+		if (try)
+			nanosleep(&pause, NULL);
+		ret = dm_remove(name, false);
+	}
+	dm_settle();
+	if (ret && ret != -ENXIO)
+		return err_errno_what(-ret, name, "the point in time cannot be removed");
+	return 0;
+}
+
+static bool is_view(const struct dm_device *dm)
+{
+	const char *end = strrchr(dm->uuid, '-');
+
+	return end && !strcmp(end, "-frozen") &&
+	       (!dm->live || !strcmp(dm->target, DEVICE_TARGET));
+}
+
+static int drop_view(const char *frozen)
+{
+	struct dm_device dm;
+	int ret = dm_query(frozen, &dm);
+
+	if (ret == -ENXIO)
+		ret = 0;
+	else if (ret)
+		ret = device_fail(ret, frozen);
+	else if (is_view(&dm))
+		ret = remove_device(frozen);
+	dm_release(&dm);
+	return ret;
+}
+
+/* Does the image have our snapshot? */
+static int find_snapshot(const struct device *device, bool *found)
+{
+	struct snapshot_table table = { 0 };
+	struct image image = IMAGE_CLOSED;
+	int ret = image_open(&image, device->image);
+
+	*found = false;
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = snapshot_table_read(&image, &table);
+	if (!ret)
+		*found = snapshot_table_has_tag(&table, BACKUP_TAG);
+	snapshot_table_release(&table);
+	image_close(&image);
+	return ret;
+}
+
+static const struct edit_options *edit_options(const struct backup_request *request,
+					       struct edit_options *options)
+{
+	*options = (struct edit_options){
+		.nolockfs = request && request->nolockfs,
+		.timeout = request ? request->timeout : CLI_UNSET,
+		.progress = "none",
+	};
+	return options;
+}
+
+static int drop_snapshot(const struct device *device, const struct backup_request *request)
+{
+	struct edit_options options;
+	bool found;
+	int ret = find_snapshot(device, &found);
+
+	if (ret || !found)
+		return ret;
+	edit_options(request, &options);
+	/* Nobody's data is to be consistent for this. */
+	options.nolockfs = true;
+	return snapshot_delete(device->dm.name, BACKUP_TAG, &options);
+}
+
+static void init_layer(struct interpose_request *layer, const char *name,
+		       const struct backup_request *request)
+{
+	*layer = (struct interpose_request){
+		.name = name, .layer = "snapshot",
+		.nolockfs = request && request->nolockfs,
+		.timeout = request ? request->timeout : CLI_UNSET,
+		.ms = CLI_UNSET, .up = CLI_UNSET, .down = CLI_UNSET, .block = CLI_UNSET,
+		.cow_size = CLI_UNSET,
+	};
+}
+
+static int drop_layer(const struct device *device, const struct backup_request *request)
+{
+	struct interpose_request layer;
+
+	if (!device->layer || strcmp(interpose_name(device->layer), "snapshot"))
+		return 0;
+	init_layer(&layer, device->dm.name, request);
+	return interpose_remove(&layer);
+}
+
+/* All that a point is made of, whatever of it is there. */
+static int drop(const char *name, enum backup_kind kind, const struct backup_request *request)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name);
+	struct device device = { 0 };
+	int ret = kind == BACKUP_ITSELF ? -ENXIO : device_get(name, &device);
+
+	if (ret == -ENXIO)
+		ret = kind == BACKUP_VIEW ? drop_view(frozen) : 0;
+	else if (ret)
+		return device_fail(ret, name);
+	else if (kind == BACKUP_SNAPSHOT)
+		ret = drop_layer(&device, request);
+	else
+		ret = drop_view(frozen);
+	if (!ret && device.image && kind == BACKUP_VIEW)
+		ret = drop_snapshot(&device, request);
+	device_release(&device);
+	return ret;
+}
+
+/* Under the lock. */
+static int recover(const char *name)
+{
+	MEM_FREE char *path = intent_path(name);
+	struct intent intent;
+	int ret;
+
+	if (!read_intent(name, &intent))
+		return 0;
+	ret = drop(name, intent.kind, NULL);
+	if (!ret)
+		ret = remove_file(intent.store);
+	if (!ret)
+		ret = remove_file(intent.part);
+	if (!ret)
+		ret = remove_file(path);
+	release_intent(&intent);
+	return ret;
+}
+
+/* A snapshot is left by a machine that went down: then there is no intent. */
+static int find_left(const char *name, bool *left)
+{
+	struct device device;
+	int ret = device_get(name, &device);
+
+	*left = false;
+	if (ret)
+		return ret == -ENXIO ? 0 : device_fail(ret, name);
+	if (device.image && !device.dm.readonly)
+		ret = find_snapshot(&device, left);
+	device_release(&device);
+	return ret;
+}
+
+int backup_recover(const char *name)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
+	bool left = !access(intent, F_OK);
+	int lock, ret = left ? 0 : find_left(name, &left);
+
+	if (ret || !left)
+		return ret;
+	ret = run_lock(frozen, 0, &lock);
+	if (ret)
+		return ret;
+	ret = access(intent, F_OK) ? drop(name, BACKUP_VIEW, NULL) : recover(name);
+	if (!ret)
+		err_note("%s: what was left of a backup is gone", name);
+	run_unlock(frozen, lock);
+	return ret;
+}
+
+/* ------------------------------------------------------------------------
+ * May it be?
+ */
+
+/* Can the image hold one more snapshot? Then every count goes up by one. */
+static int holds_snapshot(const struct device *device, bool *holds)
+{
+	struct snapshot_table table = { 0 };
+	struct image image = IMAGE_CLOSED;
+	int ret = image_open(&image, device->image);
+	u32 order;
+
+	*holds = false;
+	if (!ret)
+		ret = image_verify(&image);
+	if (!ret)
+		ret = snapshot_table_read(&image, &table);
+	if (!ret) {
+		order = image.header.refcount_order;
+		*holds = !image.geo.data_file && table.count < QCOW2_MAX_SNAPSHOTS &&
+			 (order > 4 || table.count + 2ULL < 1ULL << (1U << order));
+	}
+	snapshot_table_release(&table);
+	image_close(&image);
+	return ret;
+}
+
+static int choose(struct backup_point *point)
+{
+	const struct device *device = &point->device;
+	const char *via = point->request->via, *name = device->dm.name;
+	bool holds = true;
+	int ret = 0;
+
+	if (device->dm.readonly) {
+		point->kind = BACKUP_ITSELF;
+		return 0;
+	}
+	if (!via)
+		ret = holds_snapshot(device, &holds);
+	point->kind = via ? strcmp(via, "view") ? BACKUP_SNAPSHOT : BACKUP_VIEW :
+		      holds ? BACKUP_VIEW : BACKUP_SNAPSHOT;
+	if (!ret && point->kind == BACKUP_SNAPSHOT && device->layer)
+		ret = err_fail(ERR_BUSY, name, "layer %s stands over its image%s", device->layer,
+			       via ? "" : ", which cannot hold a snapshot itself");
+	return ret;
+}
+
+/* An image on a block device has no folder; that of the result will do. */
+static void choose_store(struct backup_point *point)
+{
+	const struct backup_request *request = point->request;
+	MEM_FREE char *beside = NULL;
+	struct stat st;
+
+	if (point->kind != BACKUP_SNAPSHOT || !request->to || !strcmp(request->to, "-") ||
+	    stat(point->device.image, &st) || !S_ISBLK(st.st_mode))
+		return;
+	if (!stat(request->to, &st) && S_ISBLK(st.st_mode))
+		return;
+	beside = mem_printf("%s.%s.snapshot", request->to, request->name);
+	point->store = absolute(beside);
+}
+
+static int refuse_frozen(const char *frozen)
+{
+	struct dm_device dm;
+	int ret = dm_query(frozen, &dm);
+
+	dm_release(&dm);
+	return ret == -ENXIO ? 0 : ret ? device_fail(ret, frozen) :
+	       err_fail(ERR_BUSY, frozen, "a device of this name exists");
+}
+
+/* What nobody can have any more, since the lock is ours: left behind, by a machine that went down too. */
+static int clear_away(struct backup_point *point)
+{
+	const char *name = point->request->name;
+	int ret = recover(name);
+
+	if (!ret)
+		ret = refuse_frozen(point->frozen);
+	if (!ret && point->kind == BACKUP_VIEW)
+		ret = drop_snapshot(&point->device, point->request);
+	return ret;
+}
+
+int backup_point_prepare(struct backup_point *point, const struct backup_request *request)
+{
+	int ret;
+
+	memset(point, 0, sizeof(*point));
+	point->request = request;
+	point->lock = -1;
+	point->node = -1;
+	point->fd = -1;
+	ret = device_get(request->name, &point->device);
+	if (ret)
+		return device_fail(ret, request->name);
+	if (!point->device.image)
+		return err_fail(ERR_FAILED, request->name, "device has no image");
+	point->size = point->device.size;
+	point->frozen = mem_printf("%s.frozen", request->name);
+	ret = choose(point);
+	choose_store(point);
+	if (!ret)
+		ret = run_lock(point->frozen, 0, &point->lock);
+	if (ret) {
+		point->lock = -1;
+		return ret;
+	}
+	if (point->kind != BACKUP_ITSELF)
+		ret = clear_away(point);
+	if (ret)
+		return ret;
+	point->path = mem_printf("/dev/mapper/%s",
+				 point->kind == BACKUP_ITSELF ? request->name : point->frozen);
+	point->node = open(point->device.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return point->node < 0 ? err_errno(errno, point->device.path) : 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Freeze
+ */
+
+/* The device's table once more, of the snapshot. */
+static char *view_line(const struct device *device)
+{
+	struct table table = { 0 };
+	char *line;
+	size_t i;
+
+	for (i = 0; i < device->table.nr_layers; i++)
+		table_add_layer(&table, device->table.raw[i], device->table.paths[i]);
+	table_add_word(&table, "snapshot");
+	table_add_word(&table, BACKUP_TAG);
+	for (i = 0; i < device->table.nr_words; i++) {
+		if (!strcmp(device->table.words[i], "no_backing"))
+			table_add_word(&table, "no_backing");
+	}
+	line = table_format(&table);
+	table_release(&table);
+	return line;
+}
+
+static int attach_view(struct backup_point *point)
+{
+	MEM_FREE char *line = NULL;
+	struct dm_device part = { 0 };
+	struct device device;
+	int ret = device_get(point->request->name, &device);
+
+	if (ret)
+		return device_fail(ret, point->request->name);
+	/* If it was made longer since the snapshot, the kernel refuses the table. */
+	point->size = device.size;
+	line = view_line(&device);
+	ret = interpose_create_part(&device, point->frozen, "frozen", &part);
+	if (!ret)
+		ret = interpose_load(&part, DEVICE_TARGET, device.dm.sectors, line, true);
+	dm_prepare();
+	if (!ret) {
+		ret = dm_resume_private(point->frozen);
+		if (ret)
+			ret = err_errno_what(-ret, point->frozen, "cannot resume it");
+	}
+	if (!ret)
+		dm_make_node(point->frozen);
+	dm_settle();
+	dm_release(&part);
+	device_release(&device);
+	return ret;
+}
+
+static int freeze_view(struct backup_point *point)
+{
+	struct edit_options options;
+	int ret = snapshot_create(point->request->name, BACKUP_TAG,
+				  edit_options(point->request, &options));
+
+	return ret ? ret : attach_view(point);
+}
+
+static int freeze_layer(const struct backup_point *point)
+{
+	struct interpose_request layer;
+
+	init_layer(&layer, point->request->name, point->request);
+	layer.cow = point->store;
+	return interpose_insert(&layer);
+}
+
+int backup_point_begin(struct backup_point *point, const char *part)
+{
+	int ret = 0;
+
+	point->part = part ? absolute(part) : NULL;
+	if (point->kind != BACKUP_ITSELF || part) {
+		point->begun = true;
+		ret = write_intent(point, point->kind);
+	}
+	if (!ret && point->kind == BACKUP_VIEW)
+		ret = freeze_view(point);
+	else if (!ret && point->kind == BACKUP_SNAPSHOT)
+		ret = freeze_layer(point);
+	if (ret)
+		return ret;
+	point->fd = open(point->path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (point->fd < 0)
+		return err_errno(errno, point->path);
+	return 0;
+}
+
+int backup_point_fail(const struct backup_point *point, int error)
+{
+	struct dm_device dm;
+	bool full = point->kind == BACKUP_SNAPSHOT && !dm_query(point->frozen, &dm) && dm.status &&
+		    (!strcmp(dm.status, "Invalid") || !strcmp(dm.status, "Overflow"));
+
+	if (point->kind == BACKUP_SNAPSHOT)
+		dm_release(&dm);
+	if (full)
+		return err_fail(ERR_NO_SPACE, point->frozen,
+				"the store for what is overwritten is full, the point in time is lost");
+	return err_errno_what(error, point->frozen, "cannot read the point in time");
+}
+
+int backup_point_end(struct backup_point *point)
+{
+	MEM_FREE char *intent = intent_path(point->request->name);
+	int ret = 0;
+
+	if (point->fd >= 0)
+		close(point->fd);
+	point->fd = -1;
+	if (point->begun) {
+		ret = drop(point->request->name, point->kind, point->request);
+		if (!ret)
+			ret = remove_file(point->store);
+		if (ret)
+			err_hint("qcow2ctl recover %s", point->request->name);
+		else
+			ret = point->part ? write_intent(point, BACKUP_ITSELF) : remove_file(intent);
+	}
+	point->begun = ret;
+	if (point->node >= 0)
+		close(point->node);
+	point->node = -1;
+	return ret;
+}
+
+void backup_point_release(struct backup_point *point)
+{
+	MEM_FREE char *intent = intent_path(point->request->name);
+
+	if (point->part && !point->begun)
+		unlink(intent);
+	if (point->lock >= 0)
+		run_unlock(point->frozen, point->lock);
+	device_release(&point->device);
+	free(point->frozen);
+	free(point->path);
+	free(point->part);
+	free(point->store);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Lists of parts of a disk, in its order.
+ */
+#ifndef QCOW2CTL_BACKUP_RANGES_H
+#define QCOW2CTL_BACKUP_RANGES_H
+
+#include "backup.h"
+
+/* Behind all that there is; joined with the last one if it goes on. */
+void backup_ranges_add(struct backup_ranges *ranges, u64 start, u64 length, bool data);
+/* Of @ranges what lies in @wanted, too. */
+void backup_ranges_cut(struct backup_ranges *ranges, const struct backup_ranges *wanted);
+/*
+ * Whole units of @unit bytes; what lies beyond the end of the last is the caller's. One that is zeros
+ * only in part becomes data.
+ */
+void backup_ranges_align(struct backup_ranges *ranges, u64 unit);
+/* Without zeros. */
+void backup_ranges_keep_data(struct backup_ranges *ranges);
+/* Bytes of data. */
+u64 backup_ranges_data(const struct backup_ranges *ranges);
+
+#endif
