@@ -13,6 +13,7 @@ BACKUP=
 begun() {
 	local log=$1 try
 	shift
+	: >"$log"
 	"$QCOW2CTL" backup q --progress=json "$@" 2>"$log" &
 	BACKUP=$!
 	for ((try = 0; try < 400; try++)); do

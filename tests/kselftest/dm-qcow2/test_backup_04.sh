@@ -39,11 +39,11 @@ ok "by a layer"
 put_in era era
 answers 5 "layer era stands" backup q --to c.qcow2 --via snapshot
 [ ! -e c.qcow2 ] || fail "a result"
-begun log --to c.qcow2 --bwlimit 4M
+begun log --to c.qcow2 --bwlimit 512K
 does interpose q --remove
 wait "$BACKUP" || fail "the layer went meanwhile: $(<log)"
 untouched
-begun log --to d.qcow2 --bwlimit 4M
+begun log --to d.qcow2 --bwlimit 512K
 put_in era era
 wait "$BACKUP" || fail "the layer came meanwhile: $(<log)"
 does interpose q --remove
