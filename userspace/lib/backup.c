@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include "backup_changes.h"
 #include "backup_copy.h"
@@ -24,6 +25,7 @@
 #include "progress.h"
 
 #define CLUSTER_BITS	16
+#define NICE		15
 
 struct backup {
 	const struct backup_request *request;
@@ -32,7 +34,8 @@ struct backup {
 	struct backup_copy copy;
 	struct create_filled filled;
 	u64 number;			/* of the new checkpoint */
-	sigset_t signals;		/* as they were before */
+	int priority;			/* as it was before */
+	sigset_t signals;		/* likewise */
 };
 
 static void print_number(u64 number)
@@ -81,6 +84,13 @@ static int open_image(struct backup *b)
 	return create_filled_open(&b->filled, &create, request->since);
 }
 
+/* Who uses the device goes first; but nobody may wait for us when it is suspended. */
+static void be_nice(const struct backup *b, bool nice)
+{
+	if (b->priority < NICE && setpriority(PRIO_PROCESS, 0, nice ? NICE : b->priority))
+		err_debug("cannot set the priority: %s", strerror(errno));
+}
+
 /* Signals end the copy and nothing else. */
 static int copy_point(struct backup *b)
 {
@@ -95,7 +105,9 @@ static int copy_point(struct backup *b)
 		ret = find_ranges(b);
 	if (!ret) {
 		backup_copy_set(&b->copy, raw ? NULL : &b->ranges);
+		be_nice(b, true);
 		ret = raw ? backup_copy_stdout(&b->copy) : backup_copy_image(&b->copy, &b->filled);
+		be_nice(b, false);
 	}
 	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	progress_end();
@@ -104,8 +116,10 @@ static int copy_point(struct backup *b)
 
 static int finish_image(struct backup *b)
 {
-	int ret = create_filled_end(&b->filled);
+	int ret;
 
+	be_nice(b, true);
+	ret = create_filled_end(&b->filled);
 	if (!ret)
 		ret = create_filled_seal(&b->filled);
 	progress_start(b->request->progress, b->request->name);
@@ -117,6 +131,7 @@ static int finish_image(struct backup *b)
 		ret = newfile_keep(&b->filled.file);
 	}
 	progress_end();
+	be_nice(b, false);
 	return ret;
 }
 
@@ -180,6 +195,7 @@ int backup_run(const struct backup_request *request)
 	sigset_t signals;
 	int ret;
 
+	b.priority = getpriority(PRIO_PROCESS, 0);
 	/* A reader who goes is an error, not the end. */
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);

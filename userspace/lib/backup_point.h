@@ -35,6 +35,7 @@ struct backup_point {
 	bool begun;			/* there may be something to take away */
 	/* Files that must not be left: of the result, while it has no better name; of the layer. */
 	char *part, *store;
+	bool store_beside;		/* the result, where the layer would not look for it */
 };
 
 /* May it be, and how? Nothing is made yet. backup_point_release() also after an error. */

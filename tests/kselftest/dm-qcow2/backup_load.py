@@ -6,8 +6,8 @@
 backup_load.py FILE COMMAND [ARGUMENT]...
 
 Another process writes blocks of FILE at random places, with direct I/O, all the time. The command, which
-prints "paused NAME for N ms", runs; then its time is compared with as much time before it: no write
-may wait longer than 5 times the longest pause, and a quarter as many writes must finish.
+prints "paused NAME for N ms", runs; then its time is compared with the time around it: no write may wait
+longer than 5 times the longest pause, and a quarter as many writes must finish.
 """
 
 import mmap
@@ -20,7 +20,7 @@ import sys
 import time
 
 BLOCK = 4096
-BEFORE = 4
+AROUND = 3      # seconds before it, and after it
 
 
 def write(path, stop, log):
@@ -44,26 +44,27 @@ def main():
     stop, log = multiprocessing.Event(), multiprocessing.Queue()
     writer = multiprocessing.Process(target=write, args=(sys.argv[1], stop, log))
     writer.start()
-    time.sleep(BEFORE)
+    time.sleep(AROUND)
     begin = time.monotonic()
     done = subprocess.run(sys.argv[2:], stderr=subprocess.PIPE, text=True, check=False)
     end = time.monotonic()
+    time.sleep(AROUND)
     stop.set()
     times = log.get()
     writer.join()
     pauses = [float(ms) / 1000 for ms in re.findall(r"paused \S+ for ([0-9.]+) ms", done.stderr)]
     if done.returncode or not pauses:
         sys.exit(f"exit {done.returncode}: {done.stderr}")
-    span = min(end - begin, begin - times[0][0])
-    before = sum(begin - span <= t[1] < begin for t in times)
-    during = sum(begin <= t[1] < end for t in times) * span / (end - begin)
+    first, last = times[0][0], times[-1][1]
+    around = sum(t[1] < begin or t[0] >= end for t in times) * (end - begin) / (begin - first + last - end)
+    during = sum(begin <= t[1] < end for t in times)
     longest = max(t[1] - t[0] for t in times if t[1] >= begin and t[0] < end)
     print(f"# {end - begin:.1f} s, pauses {pauses}, longest write {longest:.3f} s, "
-          f"{before} writes before, {during:.0f} in as much time meanwhile")
+          f"{during} writes meanwhile, {around:.0f} in as much time around it")
     if longest > 5 * max(pauses):
         sys.exit(f"a write took {longest:.3f} s")
-    if during * 4 < before:
-        sys.exit(f"{during:.0f} writes where there were {before}")
+    if during * 4 < around:
+        sys.exit(f"{during} writes where there were {around:.0f}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@
  *	EDIT_DO=SIGNAL		(a number) after the step it gets the signal
  *	EDIT_DO=-ERRNO		the step is not done, and fails so
  *
- * Only the process itself is counted, not the guardian that it forks.
+ * Only the process itself is counted, not the guardian that it forks nor a program that it runs.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,6 +45,7 @@ static void __attribute__((constructor)) start(void)
 	char *colon;
 
 	self = getpid();
+	unsetenv("LD_PRELOAD");
 	if (path)
 		log_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (getenv("EDIT_AT"))

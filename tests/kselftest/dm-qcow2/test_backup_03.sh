@@ -19,20 +19,42 @@ fails() {
 	[ ! -e b.qcow2 ] || fail "$*: a result"
 }
 
-# killed_at POINT VIA: and what recover makes of it.
+# killed_at STEP VIA: and what recover makes of it.
 killed_at() {
 	local rc=0
-	disturbed "${AT[$1]}" kill backup q --to b.qcow2 --via "$2" || rc=$?
-	[ "$rc" = 137 ] || fail "$1 $2: exit $rc: $OUT"
-	[[ $(dmsetup info q) == *ACTIVE* ]] || fail "$1 $2: q does not run"
+	disturbed "$1" kill backup q --to b.qcow2 --via "$2" || rc=$?
+	[ "$rc" = 137 ] || fail "step $1, $2: exit $rc: $OUT"
+	[[ $(dmsetup info q) == *ACTIVE* ]] || fail "step $1, $2: q does not run"
 	dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct conv=notrunc status=none
-	if [ "$1" != backup-sealed ]; then
-		[ -e /run/qcow2ctl/q.frozen.intent ] || fail "$1 $2: no intent"
-		does recover
-	fi
+	does recover
 	untouched
-	[ ! -e b.qcow2 ] || fail "$1 $2: a result"
-	[ ! -e a.qcow2.q.snapshot ] || fail "$1 $2: a store"
+	[ ! -e a.qcow2.q.snapshot ] || fail "step $1, $2: a store"
+	[ -e b.qcow2 ] || return 0
+	# It was complete.
+	clean b.qcow2
+	rm b.qcow2
+}
+
+# each_step VIA: kill it after the first step of each kind and, in full, the last.
+each_step() {
+	local i at=() names
+	declare -A last=()
+	EDIT_STEPS=$DIR/steps disturbed none kill backup q --to b.qcow2 --via "$1" || fail "$1: $OUT"
+	clean b.qcow2
+	rm b.qcow2
+	mapfile -t names <steps
+	for i in "${!names[@]}"; do
+		[ -n "${last[${names[i]}]:-}" ] || at[i]=1
+		last[${names[i]}]=$i
+	done
+	[ -n "${QCOW2_FULL:-}" ] || last=()
+	for i in "${last[@]}"; do
+		at[i]=1
+	done
+	say "$1: ${#names[@]} steps, killed at ${#at[@]}"
+	for i in "${!at[@]}"; do
+		killed_at "$i" "$1"
+	done
 }
 
 need_module dm-snapshot
@@ -40,24 +62,8 @@ scratch ext4
 create a.qcow2 8M
 io a.qcow2 'write -P 1 0 6M'
 attach q a.qcow2
-# times_before STEP NAME: how often there is a step of this name before that.
-times_before() { sed "/^$1\$/Q" steps | grep -cx "$2"; }
-
-# Killed when: the intent is there; the snapshot, too; the view or layer; all is copied; the view is gone; the result
-# is whole.
-declare -A AT
-step=$(command -v edit_step.so) || fail "edit_step.so is not built"
-for via in view snapshot; do
-	LD_PRELOAD=$step EDIT_STEPS=steps "$QCOW2CTL" backup q --to b.qcow2 --via $via 2>said || fail "$(<said)"
-	rm b.qcow2
-	AT=([backup-intent]=mlockall [backup-snapshot]=create [backup-frozen]=resume:2 [backup-viewless]=remove
-		[backup-copied]=write:$(times_before remove write) [backup-sealed]=sync:$(times_before link sync))
-	points=(intent snapshot frozen copied viewless sealed)
-	[ $via = view ] || { AT[backup-frozen]=resume:4; points=(intent frozen copied); }
-	for at in "${points[@]}"; do
-		killed_at "backup-$at" $via
-	done
-done
+each_step view
+each_step snapshot
 ok "killed"
 
 for signal in INT TERM HUP; do
@@ -119,6 +125,27 @@ loop dev.raw
 fails 8 "No space|are needed" --to "$LOOP"
 [[ $(od -An -N4 -tx1 dev.raw) == " 00 00 00 00" ]] || fail "a header on $LOOP"
 ok "no place"
+
+if command -v bindfs >/dev/null && modprobe fuse 2>/dev/null; then
+	mkdir real served
+	bindfs -f real served &
+	MOUNTS+=("$DIR/served")
+	until mountpoint -q served; do
+		sleep 0.1
+	done
+	does backup q --to served/b.qcow2
+	[ "$(ls real)" = b.qcow2 ] || fail "beside the result: $(ls real)"
+	clean real/b.qcow2
+	rm real/b.qcow2
+	begun log --to served/b.qcow2 --bwlimit 512K
+	want "a part" [ -e real/b.qcow2.part ]
+	kill -KILL "$BACKUP"
+	wait "$BACKUP" || true
+	does recover
+	untouched
+	[ -z "$(ls real)" ] || fail "left: $(ls real)"
+	ok "a file system without nameless files"
+fi
 detach q
 clean a.qcow2
 ok "the image is clean"
