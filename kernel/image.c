@@ -62,9 +62,6 @@ static int check_use(const struct qcow2_image *image, const struct qcow2_layer *
 
 	if (feature)
 		return refuse(error, feature, -EOPNOTSUPP);
-	if (layer->writable && image->geo.extended_l2)
-		return refuse(error, "extended L2 entries (subclusters) can only be read",
-			      -EOPNOTSUPP);
 	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(error, "image is marked corrupt and must be repaired first",
 			      -EUCLEAN);

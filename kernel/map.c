@@ -436,7 +436,9 @@ static void mark_entry(const struct qcow2_map *map, const struct qcow2_slice *sl
 		qcow2_watch_mark(map->watch, hclu, last - hclu + 1);
 }
 
-static u64 change_word(const struct qcow2_map *map, struct qcow2_slice *slice, u32 index, u64 raw)
+/* Only an entry of an extended L2 table has a @bitmap. */
+static u64 change_entry(const struct qcow2_map *map, struct qcow2_slice *slice, u32 index,
+			u64 raw, u64 bitmap)
 {
 	unsigned long flags = qcow2_meta_change(slice);
 	u64 number = slice->number;
@@ -445,17 +447,21 @@ static u64 change_word(const struct qcow2_map *map, struct qcow2_slice *slice, u
 		mark_entry(map, slice, qcow2_slice_word(slice, index));
 		mark_entry(map, slice, raw);
 	}
-	WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
+	if (map->geo->extended_l2 && slice->kind == QCOW2_SLICE_L2)
+		__qcow2_slice_set_pair(slice, index, raw, bitmap);
+	else
+		WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
 	spin_unlock_irqrestore(&slice->meta->lock, flags);
 	return number;
 }
 
-u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw)
+u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw,
+		    u64 bitmap)
 {
 	u32 index;
 
 	l2_slice_hoff(map, 0, goff, &index);
-	return change_word(map, slice, index, raw);
+	return change_entry(map, slice, index, raw, bitmap);
 }
 
 u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
@@ -466,7 +472,7 @@ u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
 	slice = l1_slice(map, goff, &index);
 	if (WARN_ON_ONCE(!slice))
 		return 0;
-	return change_word(map, slice, index, qcow2_l1_encode(hoff, true));
+	return change_entry(map, slice, index, qcow2_l1_encode(hoff, true), 0);
 }
 
 int qcow2_map_copy_table(struct qcow2_map *map, u64 from, u64 to)
