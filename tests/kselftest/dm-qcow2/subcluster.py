@@ -5,6 +5,7 @@
 
 subcluster.py commands SEED CLUSTERS CLUSTER-SIZE...	lines for qemu-io, CLUSTER-SIZE.io: all states, mixed
 subcluster.py patch IMAGE OFFSET BITMAP		replace the bitmap of the cluster at this guest offset
+subcluster.py bits IMAGE				the clusters that have a bit or a place, one a line
 subcluster.py states IMAGE...			how many subclusters there are of each state
 """
 
@@ -68,16 +69,27 @@ class Image:
         self.file.seek(self.place(goff) + 8)
         self.file.write(struct.pack(">Q", bitmap))
 
+    def entries(self):
+        """Yield (number, where its data is, bitmap) of each entry of a table."""
+        for index, entry in enumerate(self.table(self.l1_at, self.l1_size)):
+            words = self.table(entry & OFFSET, self.cluster // 8) if entry else ()
+            for number, (raw, bitmap) in enumerate(zip(words[::2], words[1::2])):
+                where = "plain" if not raw & OFFSET else "alloc" if raw >> 63 else "shared"
+                yield index * self.cluster // 16 + number, "compressed" if raw & COMPRESSED else where, bitmap
+
+    def bits(self):
+        """Yield a line for each cluster that is not empty."""
+        for number, where, bitmap in self.entries():
+            if bitmap or where != "plain":
+                yield f"{number} {where} data {bitmap & 0xffffffff:08x} zero {bitmap >> 32:08x}"
+
     def states(self):
         """Count: compressed clusters, and subclusters by host cluster and bits."""
         count = collections.Counter()
-        for entry in self.table(self.l1_at, self.l1_size):
-            words = self.table(entry & OFFSET, self.cluster // 8) if entry else ()
-            for raw, bitmap in zip(words[::2], words[1::2]):
-                if raw & COMPRESSED:
-                    count["compressed"] += 1
-                    continue
-                where = "plain" if not raw & OFFSET else "alloc" if raw >> 63 else "shared"
+        for _, where, bitmap in self.entries():
+            if where == "compressed":
+                count[where] += 1
+            else:
                 for bit in range(32):
                     pair = bitmap >> bit & 1 | (bitmap >> (32 + bit) & 1) << 1
                     count[f"{('none', 'data', 'zero', 'both')[pair]}-{where}"] += 1
@@ -94,6 +106,8 @@ def main():
                 file.write("\n".join(commands(cluster, clusters * cluster - 2560, dice)) + "\n")
     elif what == "patch":
         Image(sys.argv[2]).patch(int(sys.argv[3], 0), int(sys.argv[4], 0))
+    elif what == "bits":
+        print("\n".join(Image(sys.argv[2]).bits()))
     else:
         count = sum((Image(path).states() for path in sys.argv[2:]), collections.Counter())
         print(*(f"{state}={number}" for state, number in sorted(count.items())))
