@@ -105,8 +105,9 @@ if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --clear-groups true 2>/dev/null; 
 	chmod 755 .
 	cp good shared && chmod 666 shared base
 	plain=$Q
-	# call() runs "$Q": give it one that has no rights.
-	printf '#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups "%s" "$@"\n' "$plain" >weak
+	# call() runs "$Q": give it one that has no rights. The tree may lie where only root gets.
+	cp "${WITHOUT_RUN:-$Q}" own
+	printf '#!/bin/sh\nexec setpriv --reuid=65534 --clear-groups "%s" "$@"\n' "$DIR/own" >weak
 	chmod 755 weak
 	Q=$DIR/weak
 	cp good readonly && chmod 444 readonly

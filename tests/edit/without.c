@@ -41,15 +41,18 @@ static int hide(char **paths)
 static int enter(const char *pid)
 {
 	char path[64], folder[PATH_MAX];
-	int fd, ret;
+	int fd, root, ret;
 
 	snprintf(path, sizeof(path), "/proc/%s/ns/mnt", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || !getcwd(folder, sizeof(folder)))
+	snprintf(path, sizeof(path), "/proc/%s/root", pid);
+	root = open(path, O_PATH | O_CLOEXEC);	/* the namespace's root is another below chroot */
+	if (fd < 0 || root < 0 || !getcwd(folder, sizeof(folder)))
 		return -1;
-	ret = setns(fd, CLONE_NEWNS);
+	ret = setns(fd, CLONE_NEWNS) || fchdir(root) || chroot(".") || chdir(folder);
 	close(fd);
-	return ret ? ret : chdir(folder);
+	close(root);
+	return ret;
 }
 
 int main(int argc, char **argv)

@@ -29,9 +29,10 @@ static int print_json(void *data, const struct map_extent *e)
 {
 	bool *begun = data;
 
-	out_text("%s{ \"start\": %llu, \"length\": %llu, \"depth\": %u, \"present\": %s, \"zero\": %s, \"data\": %s",
-		 *begun ? ",\n" : "[", (unsigned long long)e->start, (unsigned long long)e->length,
-		 e->depth, truth(e->present), truth(e->zero), truth(e->data));
+	out_text("%s{ \"start\": %llu, \"length\": %llu, \"depth\": %u, ", *begun ? ",\n" : "[",
+		 (unsigned long long)e->start, (unsigned long long)e->length, e->depth);
+	out_text("\"present\": %s, \"zero\": %s, \"data\": %s, \"compressed\": %s", truth(e->present),
+		 truth(e->zero), truth(e->data), truth(e->compressed));
 	if (e->has_offset)
 		out_text(", \"offset\": %llu", (unsigned long long)e->offset);
 	out_text("}");

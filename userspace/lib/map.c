@@ -350,6 +350,7 @@ static int cluster_status(struct layer *layer, struct map_extent *extent)
 			       entry.kind == QCOW2_CLUSTER_COMPRESSED;
 		extent->zero = entry.kind == QCOW2_CLUSTER_ZERO_PLAIN ||
 			       entry.kind == QCOW2_CLUSTER_ZERO_ALLOC;
+		extent->compressed = entry.kind == QCOW2_CLUSTER_COMPRESSED;
 		extent->has_offset = entry.has_host;
 	}
 	if (image->header.crypt_method)
@@ -405,7 +406,7 @@ static int find_status(struct map *map, struct map_extent *extent)
 static bool is_same(const struct map_extent *a, const struct map_extent *b)
 {
 	return a->depth == b->depth && a->present == b->present && a->zero == b->zero &&
-	       a->data == b->data && a->has_offset == b->has_offset &&
+	       a->data == b->data && a->compressed == b->compressed && a->has_offset == b->has_offset &&
 	       (!a->has_offset || a->offset + a->length == b->offset);
 }
 

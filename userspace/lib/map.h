@@ -16,6 +16,7 @@ struct map_extent {
 	bool present;		/* that layer has it; else nothing has */
 	bool zero;		/* reads as zeros */
 	bool data;		/* is in a file; with zero: in a hole of it */
+	bool compressed;
 	bool has_offset;
 	u64 offset;		/* of the bytes in file; not for compressed or encrypted ones */
 	const char *file;	/* good during the visit */

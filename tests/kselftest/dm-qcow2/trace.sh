@@ -4,9 +4,8 @@
 #
 # What the kernel's tracepoints tell.
 #
-# QEMU before 8.1 may run code that another processor has changed meanwhile, and a kernel that meets the breakpoint
-# of a change which is over dies. So only what is asked for is switched, not the scheduler's tracepoints, which
-# record the names of processes: a line of the trace has the pid alone.
+# Only what is asked for is switched, not the scheduler's tracepoints, which record the names of processes: a line of
+# the trace has the pid alone.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
