@@ -24,11 +24,11 @@ demo: packages kernels
 	scripts/demo
 
 ## check	install what is missing, then run every test, the long ones bounded
-check: packages kernels
+check: packages kernels debug-kernel
 	tests/run
 
 ## check-full	the same without bounds
-check-full: packages kernels debug-kernel
+check-full: packages kernels debug-kernel debug-kernel-full
 	QCOW2_FULL=1 tests/run
 
 ## style	checkpatch, shellcheck, lengths and names
@@ -54,12 +54,14 @@ clean:
 help:
 	@sed -n 's/^## /  /p' Makefile | expand -t 18
 
-## check-debug	the kernel tests on a kernel with KASAN, lockdep and more, which is built for it
-check-debug: packages kernels debug-kernel
+## check-debug	all kernel tests on a kernel with KASAN, lockdep and more; some look for data races by KCSAN
+check-debug: packages kernels debug-kernel debug-kernel-full
+	tests/run debug
 	tests/run kselftest-debug
+	tests/run kcsan
 
 ## check-mutants	seed faults, and show that the tests find them
-check-mutants: packages kernels
+check-mutants: packages kernels debug-kernel
 	tests/mutants/run
 
 # What is planned and not built yet says so and fails.
@@ -75,7 +77,10 @@ kernels:
 debug-kernel:
 	scripts/setup debug
 	scripts/kernel-debug
-	scripts/build-matrix -s debug
+
+debug-kernel-full: debug-kernel
+	scripts/kernel-debug debug-full debug-kcsan
+	scripts/build-matrix -s debug-full
 
 .PHONY: all modules tools demo check check-full style install uninstall clean help \
-	check-debug check-mutants fuzz bench bench-full packages kernels debug-kernel
+	check-debug check-mutants fuzz bench bench-full packages kernels debug-kernel debug-kernel-full

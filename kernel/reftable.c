@@ -246,6 +246,25 @@ out_free:
 	return NULL;
 }
 
+/* All that grows is metadata now, or nothing: the next attempt has the same plan. */
+static int growth_mark(struct qcow2_refcount *rc, const struct growth *g)
+{
+	u32 i;
+	int ret;
+
+	for (i = 0; i < g->blocks + g->clusters; i++) {
+		ret = qcow2_metaset_add(rc->metaset, g->first + i);
+		if (ret)
+			goto out_remove;
+	}
+	return 0;
+
+out_remove:
+	while (i--)
+		qcow2_metaset_remove(rc->metaset, g->first + i);
+	return ret;
+}
+
 /* Write blocks and table to their place, to which nothing points yet. */
 static int growth_write(struct qcow2_refcount *rc, const struct growth *g,
 			struct qcow2_slice **slices, u32 nr)
@@ -268,9 +287,7 @@ static int growth_write(struct qcow2_refcount *rc, const struct growth *g,
 	for (i = 0; i < nr && !ret; i++)
 		ret = qcow2_backend_write(rc->meta->backend, slices[i]->hoff, slices[i]->data,
 					  qcow2_slice_size(rc->geo));
-	for (i = 0; i < total && !ret; i++)
-		ret = qcow2_metaset_add(rc->metaset, g->first + i);
-	return ret;
+	return ret ? ret : growth_mark(rc, g);
 }
 
 /* Use the new table in memory; the next commit tells the header. */

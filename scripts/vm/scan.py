@@ -21,6 +21,7 @@ BAD = re.compile("|".join((
 HARMLESS = re.compile("|".join((
     r"kmemleak: Kernel memory leak detector initialized", r"kfence: initialized",
     r"KASAN init", r"KernelAddressSanitizer initialized", r"RCU CPU stall warnings timeout",
+    r"RCU callback double-/use-after-free debug is enabled",
     r"vm-run: ", r"Command line: ", r"Kernel command line: ",
 )))
 
