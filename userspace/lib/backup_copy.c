@@ -121,7 +121,7 @@ static void remember(struct backup_copy *copy, u32 len)
 typedef int piece_visit(struct backup_copy *copy, void *data, u64 goff, u32 len);
 
 static int visit_pieces(struct backup_copy *copy, const struct backup_range *range,
-			  piece_visit *visit, void *data)
+			piece_visit *visit, void *data)
 {
 	u64 goff = range->start, end = goff + range->length;
 	u32 len;

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include "backup_point.h"
+#include "backup_intent.h"
 #include "cli.h"
 #include "err.h"
 #include "guard.h"
@@ -26,86 +26,12 @@
 #include "snapshot_table.h"
 
 #define REMOVE_TRIES	50
+#define WAIT_TRIES	300
 #define REMOVE_PAUSE_NS	100000000
 
 /* ------------------------------------------------------------------------
- * What is there, for whoever comes after a loss
+ * Take away
  */
-
-static char *intent_path(const char *name)
-{
-	return mem_printf(RUN_FOLDER "/%s.frozen.intent", name);
-}
-
-static const char *const kinds[] = { "itself", "view", "snapshot" };
-
-struct intent {
-	enum backup_kind kind;
-	char *part, *store;	/* files, "" for none */
-};
-
-/* Three lines. */
-static int write_intent(const struct backup_point *point, enum backup_kind kind)
-{
-	MEM_FREE char *path = intent_path(point->request->name);
-	FILE *file = fopen(path, "we");
-	bool failed;
-
-	if (!file)
-		return err_errno(errno, path);
-	failed = fprintf(file, "%s\n%s\n%s\n", kinds[kind], point->part ? point->part : "",
-			 point->store ? point->store : "") < 0;
-	failed |= fclose(file);
-	return failed ? err_errno(errno ? errno : EIO, path) : 0;
-}
-
-static char *read_line(FILE *file)
-{
-	char *line = NULL;
-	size_t size = 0;
-
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		return mem_strdup("");
-	}
-	line[strcspn(line, "\n")] = '\0';
-	return line;
-}
-
-static void release_intent(struct intent *intent)
-{
-	free(intent->part);
-	free(intent->store);
-}
-
-/* false: there is none. */
-static bool read_intent(const char *name, struct intent *intent)
-{
-	MEM_FREE char *path = intent_path(name), *word = NULL;
-	FILE *file = fopen(path, "re");
-
-	memset(intent, 0, sizeof(*intent));
-	if (!file)
-		return false;
-	word = read_line(file);
-	intent->part = read_line(file);
-	intent->store = read_line(file);
-	fclose(file);
-	intent->kind = BACKUP_ITSELF;
-	while (intent->kind < BACKUP_SNAPSHOT && strcmp(kinds[intent->kind], word))
-		intent->kind++;
-	return true;
-}
-
-/* Of the file @path, which need not be there yet; for the caller to free. */
-static char *absolute(const char *path)
-{
-	char folder[PATH_MAX];
-
-	if (*path == '/' || !getcwd(folder, sizeof(folder)))
-		return mem_strdup(path);
-	return mem_printf("%s/%s", folder, path);
-}
 
 static int remove_file(const char *path)
 {
@@ -113,10 +39,6 @@ static int remove_file(const char *path)
 		return 0;
 	return err_errno(errno, path);
 }
-
-/* ------------------------------------------------------------------------
- * Take away
- */
 
 static int remove_device(const char *name)
 {
@@ -223,13 +145,26 @@ static int drop_layer(const struct device *device, const struct backup_request *
 	return interpose_remove(&layer);
 }
 
+/* Another edit of the device is a matter of moments, and no reason to leave anything behind. */
+static void wait_for_others(const char *name)
+{
+	const struct timespec pause = { .tv_nsec = REMOVE_PAUSE_NS };
+	int try;
+
+	for (try = 0; try < WAIT_TRIES && run_is_locked(name); try++)
+		nanosleep(&pause, NULL);
+}
+
 /* All that a point is made of, whatever of it is there. */
 static int drop(const char *name, enum backup_kind kind, const struct backup_request *request)
 {
 	MEM_FREE char *frozen = mem_printf("%s.frozen", name);
 	struct device device = { 0 };
-	int ret = kind == BACKUP_ITSELF ? -ENXIO : device_get(name, &device);
+	int ret;
 
+	if (kind != BACKUP_ITSELF)
+		wait_for_others(name);
+	ret = kind == BACKUP_ITSELF ? -ENXIO : device_get(name, &device);
 	if (ret == -ENXIO)
 		ret = kind == BACKUP_VIEW ? drop_view(frozen) : 0;
 	else if (ret)
@@ -247,11 +182,11 @@ static int drop(const char *name, enum backup_kind kind, const struct backup_req
 /* Under the lock. */
 static int recover(const char *name)
 {
-	MEM_FREE char *path = intent_path(name);
-	struct intent intent;
+	MEM_FREE char *path = backup_intent_path(name);
+	struct backup_intent intent;
 	int ret;
 
-	if (!read_intent(name, &intent))
+	if (!backup_intent_read(name, &intent))
 		return 0;
 	ret = drop(name, intent.kind, NULL);
 	if (!ret)
@@ -260,7 +195,7 @@ static int recover(const char *name)
 		ret = remove_file(intent.part);
 	if (!ret)
 		ret = remove_file(path);
-	release_intent(&intent);
+	backup_intent_release(&intent);
 	return ret;
 }
 
@@ -281,7 +216,7 @@ static int find_left(const char *name, bool *left)
 
 int backup_recover(const char *name)
 {
-	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = intent_path(name);
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name), *intent = backup_intent_path(name);
 	bool left = !access(intent, F_OK);
 	int lock, ret = left ? 0 : find_left(name, &left);
 
@@ -345,6 +280,16 @@ static int choose(struct backup_point *point)
 	return ret;
 }
 
+/* Of the file @path, which need not be there yet; for the caller to free. */
+static char *absolute(const char *path)
+{
+	char folder[PATH_MAX];
+
+	if (*path == '/' || !getcwd(folder, sizeof(folder)))
+		return mem_strdup(path);
+	return mem_printf("%s/%s", folder, path);
+}
+
 /* An image on a block device has no folder; that of the result will do. */
 static void choose_store(struct backup_point *point)
 {
@@ -371,14 +316,30 @@ static int refuse_frozen(const char *frozen)
 	       err_fail(ERR_BUSY, frozen, "a device of this name exists");
 }
 
-/* What nobody can have any more, since the lock is ours: left behind, by a machine that went down too. */
-static int clear_away(struct backup_point *point)
+static int look(struct backup_point *point)
 {
 	const char *name = point->request->name;
-	int ret = recover(name);
+	int ret = device_get(name, &point->device);
 
+	if (ret)
+		return device_fail(ret, name);
+	point->size = point->device.size;
+	return point->device.image ? 0 : err_fail(ERR_FAILED, name, "device has no image");
+}
+
+/* What is there nobody can have, since the lock is ours: it was left, by a machine that went down too. */
+static int clear_away(struct backup_point *point)
+{
+	int ret = recover(point->request->name);
+
+	device_release(&point->device);
 	if (!ret)
-		ret = refuse_frozen(point->frozen);
+		ret = look(point);
+	if (!ret)
+		ret = choose(point);
+	if (ret || point->kind == BACKUP_ITSELF)
+		return ret;
+	ret = refuse_frozen(point->frozen);
 	if (!ret && point->kind == BACKUP_VIEW)
 		ret = drop_snapshot(&point->device, point->request);
 	return ret;
@@ -393,25 +354,19 @@ int backup_point_prepare(struct backup_point *point, const struct backup_request
 	point->lock = -1;
 	point->node = -1;
 	point->fd = -1;
-	ret = device_get(request->name, &point->device);
-	if (ret)
-		return device_fail(ret, request->name);
-	if (!point->device.image)
-		return err_fail(ERR_FAILED, request->name, "device has no image");
-	point->size = point->device.size;
 	point->frozen = mem_printf("%s.frozen", request->name);
-	ret = choose(point);
-	choose_store(point);
-	if (!ret)
-		ret = run_lock(point->frozen, 0, &point->lock);
+	ret = look(point);
+	if (ret)
+		return ret;
+	ret = run_lock(point->frozen, 0, &point->lock);
 	if (ret) {
 		point->lock = -1;
 		return ret;
 	}
-	if (point->kind != BACKUP_ITSELF)
-		ret = clear_away(point);
+	ret = clear_away(point);
 	if (ret)
 		return ret;
+	choose_store(point);
 	point->path = mem_printf("/dev/mapper/%s",
 				 point->kind == BACKUP_ITSELF ? request->name : point->frozen);
 	point->node = open(point->device.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -496,7 +451,7 @@ int backup_point_begin(struct backup_point *point, const char *part)
 	point->part = part ? absolute(part) : NULL;
 	if (point->kind != BACKUP_ITSELF || part) {
 		point->begun = true;
-		ret = write_intent(point, point->kind);
+		ret = backup_intent_write(point, point->kind);
 	}
 	if (!ret && point->kind == BACKUP_VIEW)
 		ret = freeze_view(point);
@@ -526,7 +481,7 @@ int backup_point_fail(const struct backup_point *point, int error)
 
 int backup_point_end(struct backup_point *point)
 {
-	MEM_FREE char *intent = intent_path(point->request->name);
+	MEM_FREE char *intent = backup_intent_path(point->request->name);
 	int ret = 0;
 
 	if (point->fd >= 0)
@@ -539,7 +494,7 @@ int backup_point_end(struct backup_point *point)
 		if (ret)
 			err_hint("qcow2ctl recover %s", point->request->name);
 		else
-			ret = point->part ? write_intent(point, BACKUP_ITSELF) : remove_file(intent);
+			ret = point->part ? backup_intent_write(point, BACKUP_ITSELF) : remove_file(intent);
 	}
 	point->begun = ret;
 	if (point->node >= 0)
@@ -550,7 +505,7 @@ int backup_point_end(struct backup_point *point)
 
 void backup_point_release(struct backup_point *point)
 {
-	MEM_FREE char *intent = intent_path(point->request->name);
+	MEM_FREE char *intent = backup_intent_path(point->request->name);
 
 	if (point->part && !point->begun)
 		unlink(intent);

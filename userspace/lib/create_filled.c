@@ -4,6 +4,7 @@
  * Write a new image from front to back.
  */
 #include <asm/byteorder.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include "content.h"
@@ -13,6 +14,7 @@
 #include "mem.h"
 
 #define NO_TABLE	(~0ULL)
+#define BEHIND		(8U << 20)	/* bytes under way to the disk */
 
 int create_filled_open(struct create_filled *filled, const struct create_request *request,
 		       bool hides)
@@ -88,6 +90,22 @@ int create_filled_zeros(struct create_filled *filled, u64 goff, u64 len)
 	return ret;
 }
 
+/*
+ * The disk has its share of the work all the time, instead of all of it at the end when it would make
+ * others wait. What fails is found by the sync.
+ */
+static void push_out(const struct create_filled *filled, u64 hoff, u64 len)
+{
+	int fd = filled->file.fd;
+
+	if (filled->file.is_block)
+		return;
+	sync_file_range(fd, hoff, len, SYNC_FILE_RANGE_WRITE);
+	if (hoff > BEHIND + len)
+		sync_file_range(fd, hoff - BEHIND - len, len, SYNC_FILE_RANGE_WAIT_BEFORE |
+				SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+}
+
 /* One run of clusters that all get a place. */
 static int put_run(struct create_filled *filled, u64 goff, const char *data, u64 len)
 {
@@ -107,6 +125,7 @@ static int put_run(struct create_filled *filled, u64 goff, const char *data, u64
 		filled->next += qcow2_to_clu(geo, part);
 		if (!ret)
 			ret = newfile_write(&filled->file, hoff, data, part);
+		push_out(filled, hoff, part);
 	}
 	return ret;
 }

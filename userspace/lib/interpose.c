@@ -76,7 +76,7 @@ static int make_real(struct insert *in, const struct device *device)
 
 static int make_frozen(const struct insert *in, const struct device *device)
 {
-	MEM_FREE char *params = mem_printf("%s %s P %u", in->real_number, in->state.number,
+	MEM_FREE char *params = mem_printf("%s %s N %u", in->real_number, in->state.number,
 					   INTERPOSE_CHUNK_SECTORS);
 	struct dm_device part = { 0 };
 	int ret;

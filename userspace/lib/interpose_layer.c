@@ -114,13 +114,16 @@ static char *era_params(const struct interpose_request *request, const struct in
  * snapshot: NAME.frozen keeps what is overwritten
  */
 
-/* Enough for all of the disk to be overwritten, with 16 bytes about each chunk. */
+/*
+ * Enough for all of the disk to be overwritten. What is where is in memory only: the layer does not
+ * outlive the machine, and its store needs no flushes.
+ */
 static u64 cow_bytes(const struct interpose_request *request, u64 sectors)
 {
 	u64 chunks = sectors / INTERPOSE_CHUNK_SECTORS + 1;
 
 	return or_else(request->cow_size,
-		       round_up_mib(chunks * (INTERPOSE_CHUNK_SECTORS * SECTOR + 2 * 16) + MIB));
+		       round_up_mib(chunks * INTERPOSE_CHUNK_SECTORS * SECTOR + MIB));
 }
 
 static u64 cow_least(const struct interpose_request *request, u64 sectors)

@@ -250,7 +250,7 @@ void newfile_close(struct newfile *file, bool discard)
 
 	if (file->fd < 0)
 		return;
-	if (!file->is_block && (file->is_kept ? discard : file->part != NULL))
+	if (!file->is_block && (file->is_kept ? discard : !!file->part))
 		unlink(file->is_kept ? file->path : file->part);
 	else if (file->is_block && file->is_kept && discard)
 		newfile_write(file, 0, nothing, sizeof(nothing));

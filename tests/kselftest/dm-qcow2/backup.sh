@@ -9,17 +9,18 @@
 
 BACKUP=
 
-# begun LOG OPTION...: a backup of q that runs on its own; returns when its point is frozen.
+# begun LOG OPTION...: a backup of q that runs on its own; returns while it is copied or served.
 begun() {
 	local log=$1 try
 	shift
-	"$QCOW2CTL" backup q "$@" 2>"$log" &
+	: >"$log"
+	"$QCOW2CTL" backup q --progress=json "$@" 2>"$log" &
 	BACKUP=$!
-	for ((try = 0; try < 200; try++)); do
-		[ ! -e /dev/mapper/q.frozen ] || return 0
+	for ((try = 0; try < 400; try++)); do
+		[[ ! $(<"$log") =~ '"copying"'|'is served' ]] || return 0
 		sleep 0.05
 	done
-	fail "backup $*: nothing is frozen: $(<"$log")"
+	fail "backup $*: nothing is copied: $(<"$log")"
 }
 
 # ended CODE [q.real]: that backup, and nothing of it is left.

@@ -23,6 +23,8 @@ does list
 [[ $OUT != *frozen* ]] || fail "list shows it: $OUT"
 answers 5 "at work" backup q --to other.qcow2
 exercise q model.raw 2 200
+does snapshot create q meanwhile
+answers 5 "a view of a snapshot" snapshot delete q meanwhile
 cmp /dev/mapper/q.frozen point.raw || fail "the point has moved"
 ended 0
 same full.qcow2 point.raw
@@ -38,6 +40,16 @@ untouched
 answers 4 "exists already" backup q --to full.qcow2
 untouched
 cmp /dev/mapper/q model.raw || fail "the device is not what was written"
+does snapshot delete q meanwhile
 detach q
 clean a.qcow2
+attach_ro q a.qcow2 -b qcow2:base.qcow2
+does backup q --to ro.qcow2
+[[ $OUT != *paused* ]] || fail "a read-only device was suspended: $OUT"
+same ro.qcow2 point.raw
+answers 3 "no snapshot 'nothing'" backup q --to empty.qcow2 --since nothing
+answers 3 "no layer era" backup q --to empty.qcow2 --since 1
+answers 3 "no layer era" backup q --to empty.qcow2 --checkpoint
+[ ! -e empty.qcow2 ] || fail "a result"
+detach q
 ok "a stream; the image is clean"

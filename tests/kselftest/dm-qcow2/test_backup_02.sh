@@ -50,7 +50,7 @@ last=$("$QCOW2CTL" backup q --to e0.qcow2 --checkpoint 2>/dev/null)
 for at in 1 2 3; do
 	exercise q model.raw "1$at" 25 -d
 	cp model.raw "e$at.raw"
-	begun log --to "e$at.qcow2" --since "$last" --base "e$((at - 1)).qcow2,format=qcow2" --bwlimit 4M --checkpoint >number
+	begun log --to "e$at.qcow2" --since "$last" --base "e$((at - 1)).qcow2,format=qcow2" --bwlimit 512K --checkpoint >number
 	exercise q model.raw "2$at" 25 -d
 	ended 0 q.real
 	old=$last
@@ -66,6 +66,8 @@ write 3 2
 write 20 1
 does snapshot create q between
 write 40 4
+lists "3+2:data 20+1:data 40+4:data" --since "$last"
+dmsetup message q 0 take_metadata_snap
 lists "3+2:data 20+1:data 40+4:data" --since "$last"
 next=$("$QCOW2CTL" checkpoint q)
 lists "" --since "$next"
@@ -87,10 +89,9 @@ for at in 0 1 2 3; do
 	[ "$at" = 0 ] || options=(--since "s$((at - 1))" --base "s$((at - 1)).qcow2,format=qcow2")
 	[ "$at" = 0 ] || does snapshot create q "s$at"
 	cp model.raw "s$at.raw"
-	begun log --to "s$at.qcow2" "${options[@]}" --bwlimit 4M
+	begun log --to "s$at.qcow2" "${options[@]}" --bwlimit 1M
 	exercise q model.raw "3$at" 25
 	ended 0
-	# What came after the snapshot is copied again next time; what is compared is the point.
 done
 chain s
 detach q

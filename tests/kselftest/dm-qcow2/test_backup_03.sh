@@ -119,6 +119,27 @@ loop dev.raw
 fails 8 "No space|are needed" --to "$LOOP"
 [[ $(od -An -N4 -tx1 dev.raw) == " 00 00 00 00" ]] || fail "a header on $LOOP"
 ok "no place"
+
+if command -v bindfs >/dev/null && modprobe fuse 2>/dev/null; then
+	mkdir real served
+	bindfs -f real served &
+	MOUNTS+=("$DIR/served")
+	until mountpoint -q served; do
+		sleep 0.1
+	done
+	does backup q --to served/b.qcow2
+	[ "$(ls real)" = b.qcow2 ] || fail "beside the result: $(ls real)"
+	clean real/b.qcow2
+	rm real/b.qcow2
+	begun log --to served/b.qcow2 --bwlimit 512K
+	want "a part" [ -e real/b.qcow2.part ]
+	kill -KILL "$BACKUP"
+	wait "$BACKUP" || true
+	does recover
+	untouched
+	[ -z "$(ls real)" ] || fail "left: $(ls real)"
+	ok "a file system without nameless files"
+fi
 detach q
 clean a.qcow2
 ok "the image is clean"

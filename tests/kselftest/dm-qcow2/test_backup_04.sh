@@ -28,7 +28,7 @@ same b.qcow2 point.raw
 clean b.qcow2
 [ ! -e a.qcow2.q.snapshot ] || fail "a store is left"
 cp model.raw point.raw
-begun log --to i.qcow2 --via snapshot --bwlimit 4M --since s0 --base b.qcow2,format=qcow2
+begun log --to i.qcow2 --via snapshot --bwlimit 1M --since s0 --base b.qcow2,format=qcow2
 exercise q model.raw 4 60 -d
 ended 0
 same i.qcow2 point.raw
@@ -39,11 +39,11 @@ ok "by a layer"
 put_in era era
 answers 5 "layer era stands" backup q --to c.qcow2 --via snapshot
 [ ! -e c.qcow2 ] || fail "a result"
-begun log --to c.qcow2 --bwlimit 4M
+begun log --to c.qcow2 --bwlimit 512K
 does interpose q --remove
 wait "$BACKUP" || fail "the layer went meanwhile: $(<log)"
 untouched
-begun log --to d.qcow2 --bwlimit 4M
+begun log --to d.qcow2 --bwlimit 512K
 put_in era era
 wait "$BACKUP" || fail "the layer came meanwhile: $(<log)"
 does interpose q --remove
@@ -99,8 +99,11 @@ detach q
 clean tight/a.qcow2
 ok "a full store"
 
-create -o data_file=a.data,data_file_raw=on a.qcow2 8M
-attach q a.qcow2 data_file "$DIR/a.data"
+# On a block device: the store lies beside the result.
+create -o refcount_bits=1 a.raw 8M
+truncate -s 10M a.raw
+loop a.raw
+SECTORS=16384 attach q "$LOOP"
 truncate -s 0 model.raw
 truncate -s 8M model.raw
 exercise q model.raw 6 60
@@ -110,5 +113,6 @@ stands snapshot-origin
 exercise q model.raw 7 30 -d
 ended 0
 same f.qcow2 point.raw
+[ ! -e f.qcow2.q.snapshot ] || fail "a store is left"
 detach q
 ok "an image that can hold no snapshot"
