@@ -88,7 +88,7 @@ int interpose_load(const struct dm_device *dm, const char *target, u64 sectors, 
 }
 
 int interpose_create_part(const struct device *device, const char *name, const char *end,
-		   struct dm_device *part)
+			  struct dm_device *part)
 {
 	MEM_FREE char *uuid = NULL;
 	int ret = 0;
