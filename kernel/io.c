@@ -212,7 +212,7 @@ static int map_write(struct qcow2_io *io, struct qcow2_request *req)
 	return qcow2_io_defer(io, req);
 }
 
-/* Bytes of whole clusters from req->goff on under one L2 slice, or of subclusters of one cluster. */
+/* Bytes of whole clusters from req->goff on under one L2 slice, or of subclusters of one. */
 static u64 releasable(const struct qcow2_request *req, u64 whole)
 {
 	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;

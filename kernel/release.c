@@ -42,7 +42,7 @@ static u32 here(const struct qcow2_request *req)
 	return min_t(u32, req->piece, geo->cluster_size - qcow2_in_cluster(geo, req->goff));
 }
 
-/* The subclusters there that are released; what lies past the end of the disk goes with the rest. */
+/* The subclusters there that are released; what lies past the end of the disk goes with them. */
 static u32 released(const struct qcow2_request *req)
 {
 	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;

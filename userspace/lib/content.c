@@ -16,7 +16,6 @@
 #include "text.h"
 
 #define MAX_LAYERS	256	/* of the target, too */
-#define SUBCLUSTERS	32
 
 /* ------------------------------------------------------------------------
  * Layers
@@ -238,21 +237,20 @@ static int read_compressed(struct content_layer *layer, const struct qcow2_l2_en
 	return 0;
 }
 
-/* The kind of the subcluster with @goff, and how many bytes are left of it. */
+/* The kind of the subcluster with @goff, and how many bytes of that kind follow in the cluster. */
 static enum qcow2_cluster_kind kind_at(const struct content_layer *layer,
 				       const struct qcow2_l2_entry *entry, u64 goff, u32 *left)
 {
 	const struct qcow2_geometry *geo = &layer->image->geo;
-	u32 in = qcow2_in_cluster(geo, goff), size = geo->cluster_size;
+	enum qcow2_cluster_kind kind;
+	u32 run;
 
 	if (entry->kind == QCOW2_CLUSTER_SUBCLUSTERS) {
-		u32 bit = BIT_ULL(in / (size / SUBCLUSTERS));
-
-		*left = size / SUBCLUSTERS - in % (size / SUBCLUSTERS);
-		return entry->zero & bit ? QCOW2_CLUSTER_ZERO_PLAIN :
-		       entry->alloc & bit ? QCOW2_CLUSTER_DATA : QCOW2_CLUSTER_UNALLOCATED;
+		kind = qcow2_l2_subcluster(entry, qcow2_subcluster_index(geo, goff), &run);
+		*left = (run << geo->subcluster_bits) - qcow2_in_subcluster(geo, goff);
+		return kind;
 	}
-	*left = size - in;
+	*left = geo->cluster_size - qcow2_in_cluster(geo, goff);
 	return entry->kind;
 }
 

@@ -273,18 +273,19 @@ static int load_l2(struct layer *layer, u64 goff, bool *there)
 	return 0;
 }
 
-/* One subcluster of a cluster that has several kinds of them. */
+/* Subclusters of one kind in a cluster that has several. */
 static void subcluster_status(const struct layer *layer, const struct qcow2_l2_entry *entry,
 			      struct map_extent *extent)
 {
 	const struct qcow2_geometry *geo = &layer->image->geo;
-	u32 size = geo->cluster_size / 32, in = qcow2_in_cluster(geo, extent->start);
-	u32 bit = 1U << in / size;
+	u32 run;
+	enum qcow2_cluster_kind kind =
+		qcow2_l2_subcluster(entry, qcow2_subcluster_index(geo, extent->start), &run);
 
-	extent->data = entry->alloc & bit;
-	extent->zero = entry->zero & bit;
+	extent->data = kind == QCOW2_CLUSTER_DATA;
+	extent->zero = kind == QCOW2_CLUSTER_ZERO_ALLOC || kind == QCOW2_CLUSTER_ZERO_PLAIN;
 	extent->has_offset = entry->has_host;
-	limit(extent, size - in % size);
+	limit(extent, (run << geo->subcluster_bits) - qcow2_in_subcluster(geo, extent->start));
 }
 
 /* A cluster that has its place can lie in a hole of the file. */

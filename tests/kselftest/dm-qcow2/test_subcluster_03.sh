@@ -18,11 +18,11 @@ costs() {
 	local before after flushed
 	before=$(below)
 	dd if=base.raw of=/dev/mapper/q bs="$2" seek="$(($1 / $2))" count=1 oflag=direct conv=notrunc status=none
-	after=$(((($(below) - before)) * 512))
+	after=$((($(below) - before) * 512))
 	[ $after -ge "$2" ] || fail "$4: $after bytes were written below: not counted"
 	[ $after -le "$3" ] || fail "$4: $after bytes were written below, more than $3"
 	sync -d /dev/mapper/q
-	flushed=$(((($(below) - before)) * 512 - after))
+	flushed=$((($(below) - before) * 512 - after))
 	[ $flushed -le 12288 ] || fail "$4: $flushed bytes of metadata"
 	say "$4: $after of data, $flushed of metadata"
 }
