@@ -50,7 +50,7 @@ struct qcow2_image {
 	u64 size;			/* I after activation: guest bytes; any number for raw */
 	struct qcow2_backend backend;
 	struct qcow2_use use;
-	struct qcow2_backend *data;	/* I: guest data that is not compressed: backend, or below */
+	struct qcow2_backend *data;	/* I: of guest data: backend, or that of data_file */
 	struct qcow2_data_file *data_file; /* I: NULL: data lies in the image */
 	/*
 	 * I after activation: the data file is a raw image of the disk by itself, so

@@ -41,7 +41,7 @@ static int check_table(const struct qcow2_image *image, const struct qcow2_layer
 			refuse(error, "image has no external data file but the table gives one",
 			       -EINVAL) : 0;
 	if (!layer->top)
-		return refuse(error, "an image with an external data file can be the top layer only",
+		return refuse(error, "image with an external data file can be the top layer only",
 			      -EOPNOTSUPP);
 	if (!layer->data_file)
 		return refuse(error, "image has an external data file and the table gives none",
