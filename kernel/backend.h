@@ -162,6 +162,12 @@ void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len);
  * is sure. What lies past the end of a file reads as zeros anyway.
  */
 int qcow2_backend_zero(struct qcow2_backend *backend, u64 hoff, u64 len);
+/*
+ * Make the range read as zeros and give its space back, by one request or not
+ * at all: then it reads as before or as zeros, part by part. -EOPNOTSUPP where
+ * zeros are not sure.
+ */
+int qcow2_backend_deallocate(struct qcow2_backend *backend, u64 hoff, u64 len);
 /* Write back and drop the page cache of the image (rules.md 15). */
 int qcow2_backend_invalidate(struct qcow2_backend *backend);
 

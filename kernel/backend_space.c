@@ -126,6 +126,24 @@ void qcow2_backend_punch(struct qcow2_backend *backend, u64 hoff, u64 len)
 		WRITE_ONCE(backend->no_punch, true);
 }
 
+int qcow2_backend_deallocate(struct qcow2_backend *backend, u64 hoff, u64 len)
+{
+	int ret;
+
+	if (READ_ONCE(backend->no_punch) || ((hoff | len) & (backend->granule - 1)))
+		return -EOPNOTSUPP;
+	if (backend->bdev)
+		ret = blkdev_issue_zeroout(backend->bdev, hoff >> SECTOR_SHIFT,
+					   len >> SECTOR_SHIFT, GFP_NOIO,
+					   BLKDEV_ZERO_NOFALLBACK);
+	else
+		ret = vfs_fallocate(backend->file, FALLOC_FL_PUNCH_HOLE |
+				    FALLOC_FL_KEEP_SIZE, hoff, len);
+	if (ret == -EOPNOTSUPP)
+		WRITE_ONCE(backend->no_punch, true);
+	return qcow2_backend_error(ret);
+}
+
 static int zero_file(struct qcow2_backend *backend, u64 hoff, u64 len)
 {
 	u64 size = round_up(qcow2_backend_size(backend), backend->granule);

@@ -138,6 +138,7 @@ static void close_lanes(struct qcow2_chain *chain)
 static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 		       const struct qcow2_layer *layers, const char **error)
 {
+	struct workqueue_struct *wq;
 	unsigned int i;
 	int ret;
 
@@ -146,8 +147,9 @@ static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 				       &chain->epoch, i ? NULL : top_changed, error);
 		if (ret)
 			return ret;
-		chain->layers[i].backend.wq = layers[i].writable ? chain->write_lane
-								 : chain->read_lane;
+		wq = layers[i].writable ? chain->write_lane : chain->read_lane;
+		chain->layers[i].backend.wq = wq;
+		chain->layers[i].data->wq = wq;
 	}
 	return 0;
 }
@@ -162,6 +164,7 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 	commit->event = options->event;
 	commit->stats = chain->stats;
 	commit->meta = &top->meta;
+	commit->data = top->data_file ? top->data : NULL;
 	if (top->view)
 		top->view->event = view_stale;
 	if (!chain->writable)
@@ -366,7 +369,7 @@ bool qcow2_chain_deactivate(struct qcow2_chain *chain)
 	}
 	if (!clean) {
 		/* The layers stay as they are: a resume finds the claim lost. */
-		qcow2_claim_park(&qcow2_chain_top(chain)->use, false);
+		qcow2_image_lose(qcow2_chain_top(chain));
 		for (i = 1; i < chain->nr_layers; i++)
 			qcow2_image_deactivate(&chain->layers[i], true);
 		return false;
@@ -488,7 +491,7 @@ static int read_extent(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 		memset(buf, 0, len);
 		break;
 	case QCOW2_EXTENT_DATA:
-		ret = qcow2_backend_read(&chain->layers[layer].backend, extent->hoff, buf, len);
+		ret = qcow2_backend_read(chain->layers[layer].data, extent->hoff, buf, len);
 		break;
 	case QCOW2_EXTENT_COMPRESSED:
 		ret = qcow2_chain_inflate(chain, layer, goff, extent, epoch, &inflated);

@@ -11,7 +11,8 @@
  *   P0     only if refcount structures grew (their new blocks and tables were
  *          written when they were made): barrier
  *   P1     refcount blocks, refcount table entries, the header's pair: write,
- *          barrier. Guest data that completed before START is durable now too.
+ *          barrier. Guest data that completed before START is durable now too:
+ *          a data file has its own barrier before that.
  *   P2     L2 slices and L1 entries: write, thaw; barrier
  *   P3     the number is durable: answer the waiters, let quarantine go on
  *
@@ -107,15 +108,20 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 	qcow2_commit_kick(commit);
 }
 
-int qcow2_commit_barrier(struct qcow2_commit *commit)
+static int flush_backend(struct qcow2_commit *commit, struct qcow2_backend *backend)
 {
 	int ret;
 
 	qcow2_stat_inc(commit->stats, QCOW2_STAT_BARRIERS);
-	ret = qcow2_backend_barrier(commit->meta->backend);
+	ret = qcow2_backend_barrier(backend);
 	if (ret)
 		qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_BARRIER, 0);
 	return ret;
+}
+
+int qcow2_commit_barrier(struct qcow2_commit *commit)
+{
+	return flush_backend(commit, commit->meta->backend);
 }
 
 static int slice_cmp(void *priv, const struct list_head *a, const struct list_head *b)
@@ -211,7 +217,10 @@ static int settle(struct qcow2_commit *commit)
 	return ret;
 }
 
-/* P0 and P1: counts are on disk before what they count. */
+/*
+ * P0 and P1: counts are on disk before what they count. Guest data in a file of
+ * its own is durable before P1's barrier returns, so before P2.
+ */
 static int write_counts(struct qcow2_commit *commit, const struct commit_content *content,
 			const struct qcow2_table_move *move)
 {
@@ -223,6 +232,8 @@ static int write_counts(struct qcow2_commit *commit, const struct commit_content
 		ret = qcow2_commit_write_slices(commit, false);
 	if (!ret && move->number)
 		ret = write_table_move(commit, move);
+	if (!ret && commit->data)
+		ret = flush_backend(commit, commit->data);
 	return ret ?: settle(commit);
 }
 

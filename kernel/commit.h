@@ -55,6 +55,7 @@ struct qcow2_commit_writer;
 
 struct qcow2_commit {
 	struct qcow2_meta *meta;	/* constant */
+	struct qcow2_backend *data;	/* constant: of the data file, or NULL */
 	struct qcow2_map *map;		/* constant */
 	struct qcow2_refcount *rc;	/* constant */
 	struct qcow2_quarantine *quarantine; /* constant */
@@ -118,7 +119,7 @@ static inline bool qcow2_slice_is_mapping(const struct qcow2_slice *slice)
 	return slice->kind == QCOW2_SLICE_L2 || slice->kind == QCOW2_SLICE_L1;
 }
 
-/* One barrier over every file of the top layer; counted. A failure is final: mode fail. */
+/* One barrier over the image; counted. A failure is final: mode fail. */
 int qcow2_commit_barrier(struct qcow2_commit *commit);
 /* Is the mapping of commit @number durable? */
 static inline bool qcow2_commit_settled(const struct qcow2_commit *commit, u64 number)

@@ -109,6 +109,11 @@ static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entr
 	int ret;
 
 	req->reused = keeps_host(req, entry);
+	if (top->geo.data_file) {
+		req->cluster.hoff = cluster_goff(req);
+		req->cluster.zeroed = false;
+		return 0;
+	}
 	if (req->reused) {
 		if (entry->hoff >= top->map.end ||
 		    qcow2_metaset_contains(&top->metaset, qcow2_to_clu(&top->geo, entry->hoff))) {
@@ -175,7 +180,13 @@ static u32 fresh_from(const struct qcow2_request *req)
 
 static u32 fresh_to(const struct qcow2_request *req)
 {
-	return (__fls(req->fresh) + 1) << req_top(req)->geo.subcluster_bits;
+	const struct qcow2_image *top = req_top(req);
+	u32 to = (__fls(req->fresh) + 1) << top->geo.subcluster_bits;
+
+	/* A data file may end where the disk does. */
+	if (top->geo.data_file)
+		to = min_t(u64, to, round_up(top->size - cluster_goff(req), top->data->granule));
+	return to;
 }
 
 static int step_reserve(struct qcow2_request *req)
@@ -214,7 +225,7 @@ static void note_written(struct qcow2_request *req, u32 len)
 	u32 from = fresh_from(req), size = fresh_to(req) - from;
 	u64 hoff = req->cluster.hoff + from;
 
-	if (top->backend.bdev)
+	if (top->data->bdev)
 		return;
 	if (len < size) {
 		qcow2_unwritten_add(&top->unwritten, hoff, size, GFP_NOIO);
@@ -247,7 +258,7 @@ static int read_visible(struct qcow2_request *req, u64 goff, u8 *buf, u32 len)
 /* Fill [@from, @to) of a cluster that is too large for the buffer. */
 static int fill_part(struct qcow2_request *req, u32 from, u32 to)
 {
-	struct qcow2_backend *backend = &req_top(req)->backend;
+	struct qcow2_backend *backend = req_top(req)->data;
 	u64 goff = cluster_goff(req);
 	bool zero;
 	int ret;
@@ -289,7 +300,7 @@ static void xfer_of(struct qcow2_request *req, const struct bio_vec *bvec, u32 l
 {
 	struct qcow2_xfer *xfer = &req->xfer;
 
-	xfer->backend = &req_top(req)->backend;
+	xfer->backend = req_top(req)->data;
 	xfer->bvec = bvec;
 	xfer->iter = (struct bvec_iter){ .bi_size = len };
 	xfer->hoff = hoff;
@@ -357,7 +368,7 @@ static int fill_parts(struct qcow2_request *req)
 
 	while (!ret && next_run(&left, &from, &to)) {
 		from <<= bits;
-		to <<= bits;
+		to = min(to << bits, fresh_to(req));
 		ret = fill_part(req, from, min(to, max(from, in)));
 		if (!ret)
 			ret = fill_part(req, max(from, min(to, end)), to);
@@ -405,8 +416,7 @@ static int step_fill(struct qcow2_request *req)
 		return data_alone(req);
 	note_written(req, 0);
 	if (!req->cluster.zeroed)
-		ret = qcow2_backend_zero(&req_top(req)->backend, req->cluster.hoff + in,
-					 req->piece);
+		ret = qcow2_backend_zero(req_top(req)->data, req->cluster.hoff + in, req->piece);
 	req->xfer.ret = 0;
 	req->step = QCOW2_STEP_DATA;	/* the zeros are written: skip it */
 	return ret ?: STEP_NEXT;
@@ -478,7 +488,7 @@ static void cow_failed(struct qcow2_request *req, int ret)
 {
 	if (req->freed)
 		qcow2_quarantine_unused(&req->chain->quarantine, req->freed);
-	if (req->cluster.hoff && !req->reused)
+	if (req->cluster.hoff && !req->reused && !req_top(req)->geo.data_file)
 		qcow2_refcount_unreserve(&req_top(req)->rc, req->cluster.hoff);
 	req->freed = NULL;
 	req->cluster.hoff = 0;

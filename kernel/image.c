@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include "image.h"
+#include "image_data.h"
 #include "image_metadata.h"
 #include "image_snapshot.h"
 
@@ -42,8 +43,6 @@ static const char *unsupported_feature(const struct qcow2_header *h)
 		return "encrypted images (AES) are not supported";
 	if (h->crypt_method == QCOW2_CRYPT_LUKS)
 		return "encrypted images (LUKS) are not supported";
-	if (h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE)
-		return "external data files are not supported";
 	return NULL;
 }
 
@@ -182,9 +181,10 @@ static int join_claim(struct qcow2_image *image, struct dm_target *ti,
 	return ret;
 }
 
-static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer,
-		      struct qcow2_cache *cache, struct qcow2_epoch *epoch,
-		      void (*changed)(struct qcow2_meta *meta), const char **error)
+static int open_qcow2(struct qcow2_image *image, struct dm_target *ti,
+		      const struct qcow2_layer *layer, struct qcow2_cache *cache,
+		      struct qcow2_epoch *epoch, void (*changed)(struct qcow2_meta *meta),
+		      const char **error)
 {
 	int ret;
 
@@ -195,6 +195,8 @@ static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer
 	ret = check_use(image, layer, error);
 	if (!ret)
 		ret = check_backing(image, layer, error);
+	if (!ret)
+		ret = qcow2_image_data_open(image, ti, layer, error);
 	if (!ret)
 		ret = check_tables(image, error);
 	image->size = image->header.size;
@@ -232,6 +234,7 @@ int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 	image->raw = layer->raw;
 	image->writable = layer->writable;
 	image->drop_bitmaps = layer->drop_bitmaps;
+	image->data = &image->backend;
 	ret = qcow2_backend_open(&image->backend, ti, layer->path, layer->writable, error);
 	if (ret)
 		return ret;
@@ -241,12 +244,13 @@ int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 	if (image->raw)
 		image->size = qcow2_backend_size(&image->backend);
 	else
-		ret = open_qcow2(image, layer, cache, epoch, changed, error);
+		ret = open_qcow2(image, ti, layer, cache, epoch, changed, error);
 	if (ret)
 		goto out_leave;
 	return 0;
 
 out_leave:
+	qcow2_image_data_close(image);
 	qcow2_claim_leave(&image->use);
 	qcow2_view_close(image);
 out_close:
@@ -263,6 +267,7 @@ void qcow2_image_close(struct qcow2_image *image)
 		qcow2_image_metadata_forget(image);
 		qcow2_meta_exit(&image->meta);
 	}
+	qcow2_image_data_close(image);
 	qcow2_claim_leave(&image->use);
 	qcow2_view_close(image);
 	qcow2_backend_close(&image->backend);
@@ -283,16 +288,20 @@ static int reread_header(struct qcow2_image *image)
 	if (!ret && (h->cluster_bits != old.cluster_bits || h->version != old.version ||
 		     h->refcount_order != old.refcount_order ||
 		     h->compression_type != old.compression_type ||
+		     !(h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE) != !image->data_file ||
 		     !h->backing_file.length != !old.backing_file.length))
 		ret = refuse(&error, "image changed since the table was loaded", -ESTALE);
 	if (!ret)
 		ret = check_use(image, &layer, &error);
 	if (!ret)
 		ret = check_tables(image, &error);
+	if (!ret)
+		ret = qcow2_image_data_check(image, &error);
 	if (ret) {
 		log_image(image, error);
 		return ret;
 	}
+	image->data_raw = h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
 	image->geo.virtual_size = h->size;
 	image->size = h->size;
 	return 0;
@@ -319,20 +328,56 @@ static int activate_qcow2(struct qcow2_image *image)
 	return ret;
 }
 
+static int invalidate(struct qcow2_image *image)
+{
+	int ret = qcow2_backend_invalidate(&image->backend);
+
+	if (!ret && image->data_file)
+		ret = qcow2_backend_invalidate(&image->data_file->backend);
+	return ret;
+}
+
+/* The claim of the image, and of its data file: both or none. */
+static int activate_claims(struct qcow2_image *image)
+{
+	int ret = qcow2_claim_activate(&image->use);
+
+	if (ret || !image->data_file)
+		return ret;
+	ret = qcow2_claim_activate(&image->data_file->use);
+	if (ret)
+		qcow2_claim_deactivate(&image->use);
+	return ret;
+}
+
+static void deactivate_claims(struct qcow2_image *image)
+{
+	if (image->data_file)
+		qcow2_claim_deactivate(&image->data_file->use);
+	qcow2_claim_deactivate(&image->use);
+}
+
+static void park_claims(struct qcow2_image *image, bool clean)
+{
+	if (image->data_file)
+		qcow2_claim_park(&image->data_file->use, clean);
+	qcow2_claim_park(&image->use, clean);
+}
+
 int qcow2_image_activate(struct qcow2_image *image)
 {
 	int ret;
 
-	ret = qcow2_claim_activate(&image->use);
+	ret = activate_claims(image);
 	if (ret)
 		return ret;
-	ret = qcow2_backend_invalidate(&image->backend);
+	ret = invalidate(image);
 	if (!ret && image->raw)
 		image->size = qcow2_backend_size(&image->backend);
 	else if (!ret)
 		ret = activate_qcow2(image);
 	if (ret) {
-		qcow2_claim_deactivate(&image->use);
+		deactivate_claims(image);
 		return ret < 0 ? ret : -EIO;
 	}
 	image->active = true;
@@ -343,7 +388,7 @@ static void put_away(struct qcow2_image *image)
 {
 	if (!image->raw)
 		qcow2_image_metadata_forget(image);
-	qcow2_backend_invalidate(&image->backend);
+	invalidate(image);
 	image->active = false;
 }
 
@@ -352,7 +397,21 @@ void qcow2_image_deactivate(struct qcow2_image *image, bool clean)
 	if (!image->active)
 		return;
 	put_away(image);
-	qcow2_claim_park(&image->use, clean);
+	park_claims(image, clean);
+}
+
+void qcow2_image_lose(struct qcow2_image *image)
+{
+	park_claims(image, false);
+}
+
+int qcow2_image_handover(struct qcow2_image *image, dev_t heir)
+{
+	int ret = 0;
+
+	if (image->data_file)
+		ret = qcow2_claim_handover(&image->data_file->use, heir);
+	return ret ?: qcow2_claim_handover(&image->use, heir);
 }
 
 void qcow2_image_abort(struct qcow2_image *image)
@@ -360,7 +419,7 @@ void qcow2_image_abort(struct qcow2_image *image)
 	if (!image->active)
 		return;
 	put_away(image);
-	qcow2_claim_deactivate(&image->use);
+	deactivate_claims(image);
 }
 
 int qcow2_image_clear_autoclear(struct qcow2_image *image, struct qcow2_commit *commit)

@@ -30,13 +30,16 @@
 struct qcow2_layer {
 	const char *path;
 	bool raw;
+	bool top;
 	bool writable;		/* the top layer of a read-write table */
 	bool lowest;		/* no layer below */
 	bool no_backing;	/* the lowest layer may name a backing file */
 	bool drop_bitmaps;
 	const char *snapshot;	/* view of this one: id, or else name; or NULL */
+	const char *data_file;	/* its external data file, or NULL */
 };
 
+struct qcow2_data_file;
 struct qcow2_view;
 
 struct qcow2_image {
@@ -47,6 +50,13 @@ struct qcow2_image {
 	u64 size;			/* I after activation: guest bytes; any number for raw */
 	struct qcow2_backend backend;
 	struct qcow2_use use;
+	struct qcow2_backend *data;	/* I: of guest data: backend, or that of data_file */
+	struct qcow2_data_file *data_file; /* I: NULL: data lies in the image */
+	/*
+	 * I after activation: the data file is a raw image of the disk by itself, so
+	 * zeros are written there and not put into the mapping.
+	 */
+	bool data_raw;
 	struct qcow2_geometry geo;	/* I: but virtual_size is read again at activation */
 	struct qcow2_header header;	/* of the last reading */
 	struct qcow2_metaset metaset;
@@ -81,6 +91,13 @@ int qcow2_image_activate(struct qcow2_image *image);
  * or lost if not @clean. Nobody is inside the epoch.
  */
 void qcow2_image_deactivate(struct qcow2_image *image, bool clean);
+/*
+ * postsuspend could not commit: the claim is lost, the image stays active as it
+ * is, and a resume finds it so.
+ */
+void qcow2_image_lose(struct qcow2_image *image);
+/* postsuspend, message handover: @heir may take over what is parked; qcow2_claim_handover(). */
+int qcow2_image_handover(struct qcow2_image *image, dev_t heir);
 /* preresume failed further on: as if it had not been activated. */
 void qcow2_image_abort(struct qcow2_image *image);
 

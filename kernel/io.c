@@ -130,7 +130,7 @@ static bool aligned(const struct qcow2_backend *backend, u64 hoff, u32 len)
 static bool map_data(struct qcow2_io *io, struct qcow2_request *req,
 		     const struct qcow2_extent *extent, unsigned int layer, int *result)
 {
-	struct qcow2_backend *backend = &io->chain->layers[layer].backend;
+	struct qcow2_backend *backend = io->chain->layers[layer].data;
 	bool write = qcow2_io_is_change(req->bio);
 
 	if (!aligned(backend, extent->hoff, req->left))

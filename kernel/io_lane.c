@@ -49,7 +49,7 @@ static void lane_data(struct qcow2_request *req, const struct qcow2_extent *exte
 {
 	req->piece = min_t(u64, req->left, extent->len);
 	trace_qcow2_lane(req->goff, extent->hoff, req->piece, qcow2_io_is_change(req->bio));
-	qcow2_io_xfer(req, &req->chain->layers[layer].backend, extent->hoff, req->piece, fua,
+	qcow2_io_xfer(req, req->chain->layers[layer].data, extent->hoff, req->piece, fua,
 		      piece_done);
 	qcow2_backend_submit(&req->xfer);
 }
@@ -134,6 +134,21 @@ out_failed:
 	qcow2_io_finish(req, qcow2_request_status(ret));
 }
 
+/*
+ * Zeros by their own means, or by writing. Of a raw data file the space may be given back, because
+ * the mapping cannot.
+ */
+static int zero_data(const struct qcow2_request *req, u64 hoff, u32 len)
+{
+	const struct qcow2_image *top = qcow2_chain_top(req->chain);
+	bool unmap = bio_op(req->bio) == REQ_OP_DISCARD || !(req->bio->bi_opf & REQ_NOUNMAP);
+
+	if (top->data_raw && unmap && req->chain->quarantine.punch &&
+	    !qcow2_backend_deallocate(top->data, hoff, len))
+		return 0;
+	return qcow2_backend_zero(top->data, hoff, len);
+}
+
 /* Zeros into data that is mapped and ours. Inside the epoch. */
 static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_extent *extent)
 {
@@ -141,10 +156,10 @@ static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_ext
 	int ret;
 
 	req->piece = min_t(u64, req->left, extent->len);
-	if (!top->backend.bdev)
+	if (!top->data->bdev)
 		/* Nobody waits for memory inside the epoch. */
 		qcow2_unwritten_add(&top->unwritten, extent->hoff, req->piece, GFP_NOWAIT);
-	ret = qcow2_backend_zero(&top->backend, extent->hoff, req->piece);
+	ret = zero_data(req, extent->hoff, req->piece);
 	qcow2_request_leave(req);
 	if (req->bio->bi_opf & REQ_FUA)
 		req->needs_commit = true;
@@ -282,6 +297,33 @@ static int is_compressed(struct qcow2_request *req, bool *compressed)
 	return ret;
 }
 
+/*
+ * A raw data file has to say by itself what reads as zeros, and has no layer below: zeros go into
+ * data, whose mapping stays, and nothing is to be done where there is none.
+ */
+static void lane_release_raw(struct qcow2_request *req)
+{
+	struct qcow2_extent extent;
+	int ret = lane_lookup_top(req, &extent);
+
+	if (!ret && extent.kind == QCOW2_EXTENT_DATA) {
+		lane_zero_in_place(req, &extent);
+		return;
+	}
+	qcow2_request_leave(req);
+	if (!ret && extent.kind == QCOW2_EXTENT_CORRUPT) {
+		qcow2_chain_corrupt(req->chain, 0, req->goff, extent.why);
+		ret = -EUCLEAN;
+	}
+	if (ret) {
+		qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
+		qcow2_io_finish(req, qcow2_request_status(ret));
+		return;
+	}
+	req->piece = min_t(u64, req->left, extent.len);
+	qcow2_io_advance(req);
+}
+
 static void lane_release(struct qcow2_request *req)
 {
 	bool compressed = false;
@@ -310,6 +352,8 @@ static void lane_dispatch(struct qcow2_request *req)
 	} else if (qcow2_commit_mode(&req->chain->commit) != QCOW2_MODE_RW) {
 		qcow2_request_release_cell(req);
 		qcow2_io_finish(req, BLK_STS_IOERR);
+	} else if (is_release(req) && qcow2_chain_top(req->chain)->data_raw) {
+		lane_release_raw(req);
 	} else if (is_release(req)) {
 		lane_release(req);
 	} else if (req->xfer.ret == -ENOSPC) {

@@ -17,7 +17,7 @@ void qcow2_limits_hints(struct dm_target *ti, struct queue_limits *limits)
 {
 	struct qcow2_target *t = ti->private;
 	const struct qcow2_image *top = qcow2_chain_top(&t->chain);
-	u32 granule = top->backend.granule;
+	u32 granule = max(top->backend.granule, top->data->granule);
 
 	limits->logical_block_size = max(limits->logical_block_size, granule);
 	limits->physical_block_size = max(limits->physical_block_size, limits->logical_block_size);
@@ -62,7 +62,7 @@ static bool has_device(const struct qcow2_target *t)
 	unsigned int i;
 
 	for (i = 0; i < t->chain.nr_layers; i++) {
-		if (t->chain.layers[i].backend.dev)
+		if (t->chain.layers[i].backend.dev || t->chain.layers[i].data->dev)
 			return true;
 	}
 	return false;
@@ -70,8 +70,9 @@ static bool has_device(const struct qcow2_target *t)
 
 void qcow2_limits_apply(struct qcow2_target *t)
 {
+	const struct qcow2_image *top = qcow2_chain_top(&t->chain);
 	struct request_queue *q = dm_disk(dm_table_get_md(t->ti->table))->queue;
 
-	if (qcow2_chain_top(&t->chain)->backend.file)
+	if (top->backend.file || top->data->file)
 		qcow2_queue_set_limits(q, t->ti, has_device(t) ? hints : hints_anew);
 }

@@ -117,17 +117,25 @@ static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qco
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
 				   u64 goff, struct qcow2_l2_entry *entry)
 {
+	enum qcow2_verdict why;
 	u32 index;
 
 	l2_slice_hoff(map, 0, goff, &index);
-	return entry_at(map, slice, index, entry);
+	why = entry_at(map, slice, index, entry);
+	if (!why && map->geo->data_file)
+		why = qcow2_l2_data_file(entry, goff - qcow2_in_cluster(map->geo, goff));
+	return why;
 }
 
-/* Where may guest data lie: whole clusters inside the image that hold no metadata. */
+/*
+ * Where may guest data lie: whole clusters inside the image that hold no metadata. In a data file
+ * the place was compared with the one that the guest offset gives.
+ */
 static bool data_allowed(const struct qcow2_map *map, u64 hoff)
 {
-	return hoff < READ_ONCE(map->end) &&
-	       !qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff));
+	return map->geo->data_file ||
+	       (hoff < READ_ONCE(map->end) &&
+		!qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)));
 }
 
 u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_l2_entry *entry)
@@ -299,6 +307,7 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 {
 	const struct qcow2_geometry *geo = map->geo;
 	u32 inside = qcow2_in_cluster(geo, goff);
+	struct qcow2_l2_entry entry;
 	struct qcow2_slice *slice;
 	enum qcow2_verdict why;
 	u64 table, number, done = geo->cluster_size - inside;
@@ -335,11 +344,16 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 		why = extent_of_subclusters(map, slice, index, copied, inside, len, extent, &done);
 	else
 		why = extent_of_clusters(map, slice, index, copied, inside, len, extent, &done);
+	/* A run of data that begins at its place is there as a whole. */
+	if (!why && unlikely(geo->data_file))
+		why = qcow2_map_entry(map, slice, goff, &entry);
 	if (why)
 		extent_broken(extent, why, done);
 	rcu_read_unlock();
 	extent->len = min(len, done - inside);
-	if (extent->hoff && extent->kind != QCOW2_EXTENT_COMPRESSED)
+	/* Data may be at offset 0: of a data file. */
+	if (extent->kind == QCOW2_EXTENT_DATA ||
+	    (extent->hoff && extent->kind != QCOW2_EXTENT_COMPRESSED))
 		extent->hoff += inside;
 }
 
@@ -426,7 +440,7 @@ static void mark_entry(const struct qcow2_map *map, const struct qcow2_slice *sl
 				 qcow2_to_clu(map->geo, raw & QCOW2_L1_HOFF_MASK), 1);
 		return;
 	}
-	if (qcow2_l2_decode(map->geo, raw, 0, &entry))
+	if (map->geo->data_file || qcow2_l2_decode(map->geo, raw, 0, &entry))
 		return;
 	hclu = qcow2_to_clu(map->geo, entry.hoff);
 	last = hclu;

@@ -14,7 +14,7 @@ static int message_handover(struct qcow2_target *t, char **argv)
 
 	if (sscanf(argv[1], "%u:%u%c", &major, &minor, &dummy) != 2)
 		return -EINVAL;
-	return qcow2_claim_handover(&qcow2_chain_top(&t->chain)->use, MKDEV(major, minor));
+	return qcow2_image_handover(qcow2_chain_top(&t->chain), MKDEV(major, minor));
 }
 
 /* retry: there is space now. */

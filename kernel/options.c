@@ -30,6 +30,7 @@ static const struct option {
 	u64 max;
 } option_table[] = {
 	{ "snapshot", OPTION_STRING, offsetof(struct qcow2_options, snapshot) },
+	{ "data_file", OPTION_STRING, offsetof(struct qcow2_options, data_file) },
 	{ "no_backing", OPTION_FLAG, offsetof(struct qcow2_options, no_backing) },
 	{ "bitmaps", OPTION_WORD, offsetof(struct qcow2_options, drop_bitmaps), { "drop" } },
 	{ "cache_kib", OPTION_U32, offsetof(struct qcow2_options, cache_kib),
@@ -191,10 +192,6 @@ static int parse_words(struct qcow2_options *options, struct dm_arg_set *as, uns
 		if (!name)
 			return -EINVAL;
 		option = find_option(name);
-		if (!option && !strcmp(name, "data_file")) {
-			*error = "external data files are not supported";
-			return -EOPNOTSUPP;
-		}
 		*error = "unknown option";
 		if (!option)
 			return -EINVAL;

@@ -106,6 +106,20 @@ static bool new_entry(const struct qcow2_request *req, const struct qcow2_l2_ent
 	return true;
 }
 
+/*
+ * The data file keeps what is given up only as space; whoever still writes to the cluster does so
+ * beside us. Before the mapping changes: after a crash data or zeros are seen.
+ */
+static void pass_on(const struct qcow2_request *req, u64 hoff)
+{
+	const struct qcow2_image *top = qcow2_chain_top(req->chain);
+	u64 end = round_down(qcow2_backend_size(top->data), top->data->granule);
+
+	if (req->chain->quarantine.punch && hoff < end)
+		qcow2_backend_deallocate(top->data, hoff,
+					 min_t(u64, end - hoff, top->geo.cluster_size));
+}
+
 static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 {
 	struct qcow2_image *top = qcow2_chain_top(req->chain);
@@ -130,6 +144,10 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 		change = new_entry(req, &entry, &raw, &drop);
 	if (!change)
 		return 0;
+	if (drop && top->geo.data_file) {
+		pass_on(req, entry.hoff);
+		drop = false;
+	}
 	if (drop) {
 		freed = qcow2_quarantine_alloc(&req->chain->quarantine);
 		ret = qcow2_chain_given_up(req->chain, req->goff, &entry, freed);

@@ -103,20 +103,28 @@ static unsigned int print_info(struct qcow2_target *t, char *result, unsigned in
 	return sz;
 }
 
+static const char *real_path(const struct qcow2_backend *backend, char *buf)
+{
+	const char *path = qcow2_backend_path(backend, buf, PATH_MAX);
+
+	return IS_ERR(path) ? "?" : path;
+}
+
 /* One layer: format and real path, quoted. */
 static unsigned int print_layer(const struct qcow2_image *image, char *buf, char *result,
 				unsigned int maxlen)
 {
-	char *path = qcow2_backend_path(&image->backend, buf, PATH_MAX);
 	unsigned int sz = 0;
 
 	DMEMIT(" %s ", image->raw ? "raw" : "qcow2");
-	sz += qcow2_options_print_word(IS_ERR(path) ? "?" : path, result + sz, maxlen - sz);
+	sz += qcow2_options_print_word(real_path(&image->backend, buf), result + sz, maxlen - sz);
 	return sz;
 }
 
 static unsigned int print_table(struct qcow2_target *t, char *result, unsigned int maxlen)
 {
+	const struct qcow2_image *top = qcow2_chain_top(&t->chain);
+	struct qcow2_options options = t->options;
 	unsigned int sz = 0, i;
 	char *buf;
 
@@ -126,8 +134,10 @@ static unsigned int print_table(struct qcow2_target *t, char *result, unsigned i
 	DMEMIT("%u", t->chain.nr_layers);
 	for (i = 0; i < t->chain.nr_layers && sz < maxlen; i++)
 		sz += print_layer(&t->chain.layers[i], buf, result + sz, maxlen - sz);
+	if (top->data_file)
+		options.data_file = real_path(top->data, buf);
 	if (sz < maxlen)
-		sz += qcow2_options_print(&t->options, result + sz, maxlen - sz);
+		sz += qcow2_options_print(&options, result + sz, maxlen - sz);
 	kfree(buf);
 	return sz;
 }
@@ -143,6 +153,11 @@ static unsigned int print_ima(struct qcow2_target *t, char *result, unsigned int
 	for (i = 0; buf && i < t->chain.nr_layers && sz < maxlen; i++) {
 		DMEMIT(",layer_%u=", i);
 		sz += print_layer(&t->chain.layers[i], buf, result + sz, maxlen - sz);
+	}
+	if (buf && sz < maxlen && qcow2_chain_top(&t->chain)->data_file) {
+		DMEMIT(",data_file=");
+		sz += qcow2_options_print_word(real_path(qcow2_chain_top(&t->chain)->data, buf),
+					       result + sz, maxlen - sz);
 	}
 	DMEMIT(";");
 	kfree(buf);

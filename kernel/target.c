@@ -67,19 +67,31 @@ static void chain_allocated(struct qcow2_chain *chain)
 		schedule_work(&t->space);
 }
 
-/* Bytes that the image can still grow by, U64_MAX if unknown. */
+/* Bytes that a file can still grow by, U64_MAX if unknown. */
+static u64 free_bytes(const struct qcow2_backend *backend)
+{
+	struct kstatfs stat;
+
+	if (vfs_statfs(&backend->file->f_path, &stat))
+		return U64_MAX;
+	return (u64)stat.f_bavail * stat.f_bsize;
+}
+
+/* The same of the image, or of its data file where that is less. */
 static u64 space_left(struct qcow2_target *t)
 {
 	struct qcow2_image *top = qcow2_chain_top(&t->chain);
 	u64 used = READ_ONCE(top->rc.allocated) << top->geo.cluster_bits;
-	u64 size = qcow2_backend_size(&top->backend);
-	struct kstatfs stat;
+	u64 size = qcow2_backend_size(&top->backend), left;
 
 	if (top->backend.bdev)
-		return size > used ? size - used : 0;
-	if (vfs_statfs(&top->backend.file->f_path, &stat))
-		return U64_MAX;
-	return (u64)stat.f_bavail * stat.f_bsize;
+		left = size > used ? size - used : 0;
+	else
+		left = free_bytes(&top->backend);
+	/* One on a device has all the space that it will ever need. */
+	if (top->data_file && top->data->file)
+		left = min(left, free_bytes(top->data));
+	return left;
 }
 
 static void space_work(struct work_struct *work)
@@ -129,9 +141,11 @@ static struct qcow2_target *target_alloc(struct dm_target *ti)
 static int layer_roles(struct qcow2_target *t, struct qcow2_layer *layers, unsigned int nr,
 		       const char **error)
 {
+	layers[0].top = true;
 	layers[0].writable = dm_table_get_mode(t->ti->table) & QCOW2_BLK_WRITE;
 	layers[0].drop_bitmaps = t->options.drop_bitmaps;
 	layers[0].snapshot = t->options.snapshot;
+	layers[0].data_file = t->options.data_file;
 	layers[nr - 1].no_backing = t->options.no_backing;
 	if (!layers[0].snapshot || !layers[0].writable)
 		return 0;
@@ -157,6 +171,7 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 	if (ret)
 		return ret;
 	t->options.snapshot = qcow2_chain_view(&t->chain);
+	t->options.data_file = NULL;	/* the words go; status asks the file */
 	t->io.hop_always = t->options.hop_always;
 	t->io.queue_when_full = !t->options.error_when_full;
 	t->io.full_timeout_s = t->options.full_timeout;
@@ -324,6 +339,9 @@ static int target_iterate_devices(struct dm_target *ti, iterate_devices_callout_
 		if (backend->dev)
 			ret = fn(ti, backend->dev, 0, bdev_nr_sectors(backend->bdev), data);
 	}
+	backend = qcow2_chain_top(&t->chain)->data;
+	if (!ret && backend->dev && qcow2_chain_top(&t->chain)->data_file)
+		ret = fn(ti, backend->dev, 0, bdev_nr_sectors(backend->bdev), data);
 	return ret;
 }
 

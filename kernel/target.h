@@ -19,6 +19,7 @@
 /* The words of the table after the layers; what is not given has its default. */
 struct qcow2_options {
 	const char *snapshot;		/* as given, later the id; NULL: none */
+	const char *data_file;		/* as given; while the constructor runs */
 	bool no_backing;
 	bool drop_bitmaps;
 	u32 cache_kib;			/* 0: default */

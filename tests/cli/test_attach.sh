@@ -49,6 +49,14 @@ fails 1 "a layer twice" "in the chain twice" attach over.qcow2 qcow2-test --back
 cp base.qcow2 "odd,format=raw"
 fails 2 "split at the last ,format=" "under a raw layer" attach over.qcow2 qcow2-test --backing "odd,format=raw,format=raw" --backing base.raw,format=raw
 fails 4 "a data file that nobody names" "no external data file" attach base.qcow2 qcow2-test --data-file base.raw
+qemu-img create -q -f qcow2 -o data_file=outside.data outside.qcow2 1M
+truncate -s 512K short.data
+fails 7 "a data file that is too short" "^qcow2ctl: short.data: .*data file has 524288 bytes, but the disk has 1048576$" attach outside.qcow2 qcow2-test --data-file short.data
+fails 3 "a data file that is not there" "^qcow2ctl: gone: .*No such file" attach outside.qcow2 qcow2-test --data-file gone
+fails 1 "a data file that is the image" "image and data file are the same" attach outside.qcow2 qcow2-test --data-file outside.qcow2
+fails 9 "a view beside a data file" "snapshots of an image with a data file" attach --snapshot 1 outside.qcow2 qcow2-test --data-file outside.data
+qemu-img create -q -f qcow2 -b outside.qcow2 -F qcow2 above.qcow2
+fails 9 "a layer with a data file" "^qcow2ctl: outside.qcow2: .*on top only" attach above.qcow2 qcow2-test --backing outside.qcow2,format=qcow2
 
 # --snapshot.
 cp base.qcow2 snap.qcow2

@@ -118,6 +118,46 @@ TEST(extended_allocated_without_a_host_cluster_is_refused)
 	EXPECT(entry.has_host);
 }
 
+TEST(data_file_clusters_lie_at_their_guest_offset)
+{
+	struct qcow2_geometry standard, extended = geometry(16, true);
+	const u64 own = 5ULL << 16;
+	struct qcow2_l2_entry entry;
+
+	qcow2_geometry_init(&standard, 3, 16, 4, false, true, GIB);
+	EXPECT_VERDICT(qcow2_l2_decode(&standard, own | QCOW2_OFLAG_COPIED, 0, &entry), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, own), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, own + (1 << 16)), QCOW2_L2_ENTRY_DATA_FILE);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, 0), QCOW2_L2_ENTRY_DATA_FILE);
+	EXPECT_VERDICT(qcow2_l2_decode(&extended, own, 1ULL << 32, &entry), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, own), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, 0), QCOW2_L2_ENTRY_DATA_FILE);
+	/* What has no host cluster is nowhere; compressed data is in no data file. */
+	EXPECT_VERDICT(qcow2_l2_decode(&standard, QCOW2_OFLAG_ZERO, 0, &entry), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, own), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_decode(&standard, QCOW2_OFLAG_COMPRESSED | own, 0, &entry),
+		       QCOW2_L2_ENTRY_DATA_FILE);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, own), QCOW2_L2_ENTRY_DATA_FILE);
+}
+
+TEST(data_file_offset_0_is_guest_cluster_0_if_copied)
+{
+	struct qcow2_geometry geo;
+	struct qcow2_l2_entry entry;
+
+	qcow2_geometry_init(&geo, 3, 16, 4, false, true, GIB);
+	EXPECT_VERDICT(qcow2_l2_decode(&geo, QCOW2_OFLAG_COPIED, 0, &entry), QCOW2_OK);
+	EXPECT_EQ(entry.kind, QCOW2_CLUSTER_DATA);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, 0), QCOW2_OK);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, 1 << 16), QCOW2_L2_ENTRY_DATA_FILE);
+	EXPECT_VERDICT(qcow2_l2_decode(&geo, 0, 0, &entry), QCOW2_OK);
+	EXPECT_EQ(entry.kind, QCOW2_CLUSTER_UNALLOCATED);
+	EXPECT_VERDICT(qcow2_l2_decode(&geo, QCOW2_OFLAG_COPIED | QCOW2_OFLAG_ZERO, 0, &entry),
+		       QCOW2_OK);
+	EXPECT_EQ(entry.kind, QCOW2_CLUSTER_ZERO_PLAIN);
+	EXPECT_VERDICT(qcow2_l2_data_file(&entry, 1 << 16), QCOW2_OK);
+}
+
 TEST(extended_uniform_clusters_have_the_kind_of_their_subclusters)
 {
 	struct qcow2_l2_entry entry;

@@ -184,7 +184,8 @@ static int check_devices(const struct image *image, enum lock_role role,
 	int layer;
 
 	for (i = 0; i < count; i++) {
-		layer = device_layer_of(&devices[i], image);
+		layer = device_has_data_file(&devices[i], image) ?
+			0 : device_layer_of(&devices[i], image);
 		if (layer >= 0 && collides(&devices[i], layer, role))
 			return err_fail(ERR_BUSY, image->path, "image is in use by device %s (%s)",
 					devices[i].dm.name, devices[i].number);

@@ -211,7 +211,12 @@ static int check_layer(struct chain *chain)
 	if (image->raw)
 		return 0;
 	ret = image->is_block ? refuse_signature(image) : 0;
-	return ret ? ret : image_verify(image);
+	if (!ret)
+		ret = image_verify(image);
+	if (!ret && image->geo.data_file && chain->nr_layers > 1)
+		ret = err_fail(ERR_UNSUPPORTED, image->path,
+			       "an image with an external data file can be on top only");
+	return ret;
 }
 
 /* The next layer as an option gives it. */
@@ -329,6 +334,11 @@ static int open_data_file(struct chain *chain, const struct chain_request *reque
 	chain->data_file.raw = true;
 	if (!ret && image_is_same(&chain->data_file, &top->st))
 		ret = err_fail(ERR_FAILED, top->path, "image and data file are the same");
+	if (!ret && chain->data_file.end < top->header.size)
+		ret = err_fail(ERR_CORRUPT, chain->data_file.path,
+			       "data file has %llu bytes, but the disk has %llu",
+			       (unsigned long long)chain->data_file.end,
+			       (unsigned long long)top->header.size);
 	return ret;
 }
 

@@ -54,6 +54,8 @@ int device_fail(int ret, const char *name);
 const char *device_view(const struct device *device);
 /* Is the image one of the device's layers? 0 for the top, -1 for no. */
 int device_layer_of(const struct device *device, const struct image *image);
+/* Is @image, a file of any content, its external data file? */
+bool device_has_data_file(const struct device *device, const struct image *image);
 
 /* Can a device be called that? Prints the reason and returns ERR_USAGE if not. */
 int device_check_name(const char *name);
