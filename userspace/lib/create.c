@@ -302,7 +302,7 @@ static int write_image(struct newfile *file, const struct layout *l, const char 
 		ret = newfile_sync(file);
 	if (!ret)
 		ret = write_cluster(file, l, 0, header);
-	return ret ? ret : newfile_keep(file);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
@@ -378,6 +378,8 @@ int create_image(const struct create_request *given, struct newfile *file)
 		ret = make_data_file(&request, size, &data);
 	if (!ret)
 		ret = write_image(file, &layout, header);
+	if (!ret && !request.unnamed)
+		ret = newfile_keep(file);
 	newfile_close(&data, ret && !data.is_block);
 	return ret;
 }

@@ -33,6 +33,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 #include "device.h"
+#include "newfile.h"
 
 #define GUARD_SECONDS		30
 #define GUARD_STATE_FOLDER	"/var/lib/qcow2ctl"
@@ -48,6 +49,8 @@ struct guard_request {
 	u64 sectors;
 	const char *file;	/* one more that must not lie on the device, or NULL */
 	const char *state;	/* a file that goes when the device has no layer at the end, or NULL */
+	/* A new image that goes if it is no layer of a device at the end, or NULL (guard_overlay.c). */
+	const struct newfile *overlay;
 };
 
 /*
@@ -68,10 +71,17 @@ int guard_resume(void);
 u64 guard_sectors(void);
 
 /*
- * Swap the table for @params, as long as the old one, under a guardian as above. After an error the
- * device has its old table.
+ * The parameters of a new table, for the guard to free. It is called when the guardian is there, and
+ * the device runs.
  */
-int guard_reload(const char *name, const struct guard_request *request, const char *params);
+typedef int guard_make(const struct device *device, void *data, char **params);
+
+/*
+ * Swap the table for that which @make makes, as long as the old one, under a guardian as above. After
+ * an error the device has its old table.
+ */
+int guard_reload(const char *name, const struct guard_request *request, guard_make *make,
+		 void *data);
 
 /* A change of the tables of NAME and NAME.real. */
 struct guard_change {
@@ -112,6 +122,7 @@ struct guard_line {
 	char *params;
 	char *copy;		/* path of the copy of NAME.intent, or NULL or "" */
 	char *state;		/* of struct guard_request, or NULL */
+	char *overlay;		/* its inode's number and its path, or NULL */
 };
 
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
@@ -143,6 +154,10 @@ void guard_release_line(struct guard_line *line);
 void guard_forget_intent(const char *name, const struct guard_line *line);
 /* Where the copy lies, for the caller to free; NULL if there is no such image. */
 char *guard_copy_path(const char *name, const char *image);
+/* What @line says of @file, for the caller to free; NULL: nothing that could be taken away. */
+char *guard_overlay(const struct newfile *file);
+/* The device runs: take the overlay away that did not become a layer of it. */
+void guard_drop_overlay(const char *name, const struct guard_line *line);
 /* Was this copy left by a machine that went down? */
 bool guard_is_stale(const char *copy);
 

@@ -6,9 +6,10 @@
  * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
  * block device, tells after a reboot that an edit was cut off.
  *
- * Five lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
+ * Six lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
  * image's table; the path of the copy, empty if there is none; the boot's id; the file
- * that goes when the device has no layer any more, empty if there is none.
+ * that goes when the device has no layer any more, empty if there is none; inode and path
+ * of the overlay that goes if it did not get on top, empty if there is none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -53,6 +54,18 @@ static char *read_line(FILE *file)
 	return line;
 }
 
+/* The same, and NULL if it is empty. */
+static char *read_optional(FILE *file)
+{
+	char *line = read_line(file);
+
+	if (line && !*line) {
+		free(line);
+		line = NULL;
+	}
+	return line;
+}
+
 static char *boot_id(void)
 {
 	char *id = text_first_line("/proc/sys/kernel/random/boot_id");
@@ -74,9 +87,10 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
-		line->copy ? line->copy : "", boot, line->state ? line->state : "");
+		line->copy ? line->copy : "", boot, line->state ? line->state : "",
+		line->overlay ? line->overlay : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -120,7 +134,8 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->params = read_line(file);
 	line->copy = read_line(file);
 	wrote = read_line(file);
-	line->state = read_line(file);
+	line->state = read_optional(file);
+	line->overlay = read_optional(file);
 	fclose(file);
 	if (boot)
 		*boot = wrote ? mem_strdup(wrote) : NULL;
@@ -129,10 +144,6 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->sectors = sectors;
 	line->other = other;
 	line->readonly = !strcmp(mode, "ro");
-	if (line->state && !*line->state) {
-		free(line->state);
-		line->state = NULL;
-	}
 	return 0;
 }
 
@@ -167,5 +178,6 @@ void guard_release_line(struct guard_line *line)
 	free(line->params);
 	free(line->copy);
 	free(line->state);
+	free(line->overlay);
 	memset(line, 0, sizeof(*line));
 }

@@ -150,6 +150,7 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 		return;
 	}
 	ret = guard_fit(name, line);
+	guard_drop_overlay(name, line);
 	guard_forget_intent(name, line);
 	if (ret)
 		err_warn(name, "the device could not get the length of its disk: %s", strerror(-ret));
