@@ -288,7 +288,7 @@ static int write_image(struct newfile *file, const struct create_layout *l, cons
 		ret = newfile_sync(file);
 	if (!ret)
 		ret = create_write_cluster(file, l, 0, header);
-	return ret ? ret : newfile_keep(file);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
@@ -363,6 +363,8 @@ int create_image(const struct create_request *given, struct newfile *file)
 		ret = make_data_file(&request, size, &data);
 	if (!ret)
 		ret = write_image(file, &layout, header);
+	if (!ret && !request.unnamed)
+		ret = newfile_keep(file);
 	newfile_close(&data, ret && !data.is_block);
 	return ret;
 }

@@ -22,12 +22,13 @@ struct create_request {
 	bool backing_raw;
 	const char *data_file;		/* or NULL; version 3 */
 	bool data_file_raw;		/* not with a backing file */
+	bool unnamed;			/* newfile_keep() is the caller's */
 };
 
 /*
  * The caller has checked that the values go together. A version 3 feature asked
- * for and a size that is too large are refused here. *@file is open and kept
- * after 0; newfile_close() it in any case, with discard to take it all back.
+ * for and a size that is too large are refused here. *@file is open and, unless @unnamed,
+ * kept after 0; newfile_close() it in any case, with discard to take it all back.
  */
 int create_image(const struct create_request *request, struct newfile *file);
 

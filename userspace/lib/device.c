@@ -267,7 +267,10 @@ int device_fail(int ret, const char *name)
 {
 	switch (ret) {
 	case -ENXIO:
-		return err_fail(ERR_NOT_FOUND, name, "no such qcow2 device");
+		err_fail(ERR_NOT_FOUND, name, "no such qcow2 device");
+		if (strchr(name, '/'))
+			err_hint("'qcow2ctl list IMAGE' shows the names of the devices of an image");
+		return ERR_NOT_FOUND;
 	case -ENODEV:
 		return err_fail(ERR_FAILED, name, "the kernel has no device mapper");
 	case -EACCES:

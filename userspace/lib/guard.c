@@ -168,6 +168,7 @@ static int look(const char *name, const struct guard_request *request)
 	guard.line.state = request->state ? mem_strdup(request->state) : NULL;
 	guard.line.moves = request->moved && guard.device.image ? mem_strdup(guard.device.image) : NULL;
 	guard.line.moved = request->moved;
+	guard.line.overlay = request->overlay ? guard_overlay(request->overlay) : NULL;
 	guard.line.sectors = guard.device.dm.sectors;
 	guard.line.readonly = guard.device.dm.readonly;
 	guard.sectors = guard.line.sectors;
@@ -321,12 +322,16 @@ static int shorten(const struct guard_request *request)
 	return 0;
 }
 
-static int begin(const char *name, const struct guard_request *request, const char *params)
+static int begin(const char *name, const struct guard_request *request, guard_make *make,
+		 void *data)
 {
+	MEM_FREE char *params = NULL;
 	int ret = prepare(name, request);
 
 	if (!ret)
 		ret = shorten(request);
+	if (!ret && make)
+		ret = make(&guard.device, data, &params);
 	if (!ret && params)
 		ret = load(guard.sectors, params);
 	if (ret)
@@ -442,7 +447,7 @@ int guard_suspend(const char *name, const struct guard_request *request)
 		guard.depth++;
 		return 0;
 	}
-	ret = begin(name, request, NULL);
+	ret = begin(name, request, NULL, NULL);
 	if (!ret) {
 		guard.depth = 1;
 		return 0;
@@ -472,9 +477,10 @@ int guard_resume(void)
 	return --guard.depth ? 0 : end();
 }
 
-int guard_reload(const char *name, const struct guard_request *request, const char *params)
+int guard_reload(const char *name, const struct guard_request *request, guard_make *make,
+		 void *data)
 {
-	int ret = begin(name, request, params), error;
+	int ret = begin(name, request, make, data), error;
 
 	if (ret && guard.suspended) {
 		dm_clear(name);

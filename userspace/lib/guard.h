@@ -33,6 +33,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 #include "device.h"
+#include "newfile.h"
 
 #define GUARD_SECONDS		30
 /* How much of the time mirrors may copy, in percent; 0 is what a move sets that keeps a rate. */
@@ -58,6 +59,8 @@ struct guard_request {
 	 * the device gets its old image back. Called in the first case, by whoever is there to do it.
 	 */
 	guard_moved *moved;
+	/* A new image that goes if it is no layer of a device at the end, or NULL (guard_overlay.c). */
+	const struct newfile *overlay;
 };
 
 /*
@@ -78,10 +81,17 @@ int guard_resume(void);
 u64 guard_sectors(void);
 
 /*
- * Swap the table for @params, as long as the old one, under a guardian as above. After an error the
- * device has its old table.
+ * The parameters of a new table, for the guard to free. It is called when the guardian is there, and
+ * the device runs.
  */
-int guard_reload(const char *name, const struct guard_request *request, const char *params);
+typedef int guard_make(const struct device *device, void *data, char **params);
+
+/*
+ * Swap the table for that which @make makes, as long as the old one, under a guardian as above. After
+ * an error the device has its old table.
+ */
+int guard_reload(const char *name, const struct guard_request *request, guard_make *make,
+		 void *data);
 
 /* A change of the tables of NAME and NAME.real. */
 struct guard_change {
@@ -130,6 +140,7 @@ struct guard_line {
 	char *moves;		/* path of the image that the device is about to leave, or NULL */
 	char *next;		/* "TARGET PARAMS" that it gets then, where there is no way back; or NULL */
 	guard_moved *moved;	/* not in NAME.intent */
+	char *overlay;		/* its inode's number and its path, or NULL */
 };
 
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
@@ -168,5 +179,9 @@ void guard_forget_intent(const char *name, const struct guard_line *line);
 char *guard_copy_path(const char *name, const char *image);
 /* Was this copy left by a machine that went down? *@dest: where the device was moving to, or NULL. */
 bool guard_is_stale(const char *copy, char **dest);
+/* What @line says of @file, for the caller to free; NULL: nothing that could be taken away. */
+char *guard_overlay(const struct newfile *file);
+/* The device runs: take the overlay away that did not become a layer of it. */
+void guard_drop_overlay(const char *name, const struct guard_line *line);
 
 #endif

@@ -6,11 +6,11 @@
  * the device does; a copy beside the image, or in STATE_FOLDER if the image is a
  * block device, tells after a reboot that an edit was cut off.
  *
- * Seven lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
+ * Eight lines: sectors, sectors afterwards (or 0) and ro or rw; the parameters of the
  * image's table; the path of the copy, empty if there is none; the boot's id; the file
  * that goes when the device has no layer any more, empty if there is none; the image that the
  * device is about to leave for that file, empty if it does not; the table that it gets then, empty if
- * there is a way back.
+ * there is a way back; inode and path of the overlay that goes if it did not get on top, empty if there is none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +55,18 @@ static char *read_line(FILE *file)
 	return line;
 }
 
+/* The same, and NULL if it is empty. */
+static char *read_optional(FILE *file)
+{
+	char *line = read_line(file);
+
+	if (line && !*line) {
+		free(line);
+		line = NULL;
+	}
+	return line;
+}
+
 static char *boot_id(void)
 {
 	char *id = text_first_line("/proc/sys/kernel/random/boot_id");
@@ -76,10 +88,11 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
 		line->copy ? line->copy : "", boot, line->state ? line->state : "",
-		line->moves ? line->moves : "", line->next ? line->next : "");
+		line->moves ? line->moves : "", line->next ? line->next : "",
+		line->overlay ? line->overlay : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -105,14 +118,6 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 	return 0;
 }
 
-static void forget_empty(char **text)
-{
-	if (!*text || **text)
-		return;
-	free(*text);
-	*text = NULL;
-}
-
 /* @boot: of the machine that wrote it, for the caller to free; or NULL. */
 static int read_file(const char *path, struct guard_line *line, char **boot)
 {
@@ -131,9 +136,10 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->params = read_line(file);
 	line->copy = read_line(file);
 	wrote = read_line(file);
-	line->state = read_line(file);
-	line->moves = read_line(file);
-	line->next = read_line(file);
+	line->state = read_optional(file);
+	line->moves = read_optional(file);
+	line->next = read_optional(file);
+	line->overlay = read_optional(file);
 	fclose(file);
 	if (boot)
 		*boot = wrote ? mem_strdup(wrote) : NULL;
@@ -142,9 +148,6 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->sectors = sectors;
 	line->other = other;
 	line->readonly = !strcmp(mode, "ro");
-	forget_empty(&line->state);
-	forget_empty(&line->moves);
-	forget_empty(&line->next);
 	return 0;
 }
 
@@ -182,5 +185,6 @@ void guard_release_line(struct guard_line *line)
 	free(line->state);
 	free(line->moves);
 	free(line->next);
+	free(line->overlay);
 	memset(line, 0, sizeof(*line));
 }

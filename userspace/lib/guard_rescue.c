@@ -161,6 +161,7 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 	ret = guard_fit(name, line);
 	if (line->moved && guard_has_moved(name, line))
 		line->moved(line->moves, line->state);
+	guard_drop_overlay(name, line);
 	guard_forget_intent(name, line);
 	if (ret)
 		err_warn(name, "the device could not get the length of its disk: %s", strerror(-ret));

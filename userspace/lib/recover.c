@@ -71,6 +71,7 @@ static int recover_locked(const char *name)
 	/* Removed meanwhile, or its machine was: parts of it may be left. */
 	ret = ret && ret != -ENXIO ? device_fail(ret, name) : resume(name, &line);
 	if (!ret) {
+		guard_drop_overlay(name, &line);
 		guard_forget_intent(name, &line);
 		if (stays)
 			err_note("resumed %s", name);

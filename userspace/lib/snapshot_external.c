@@ -13,6 +13,11 @@
 #include "snapshot_external.h"
 #include "text.h"
 
+struct overlay {
+	struct newfile *file;
+	struct image image;
+};
+
 /* Nobody writes to the image while its overlay is made. */
 static int hold(const struct image *image)
 {
@@ -64,35 +69,40 @@ static char *line_over(const struct device *device, const struct image *overlay)
 	return line;
 }
 
+/* The guardian is there: should this process die, he takes the overlay away. */
+static int name_overlay(const struct device *device, void *data, char **params)
+{
+	struct overlay *overlay = data;
+	int ret = newfile_keep(overlay->file);
+
+	/* Once more, by the name that it has now: the first descriptor has none for the kernel to print. */
+	if (!ret)
+		ret = image_open(&overlay->image, overlay->file->path);
+	/* On a device the descriptor has locks that the kernel would meet. */
+	if (!ret)
+		ret = newfile_unlock(overlay->file);
+	if (!ret)
+		*params = line_over(device, &overlay->image);
+	return ret;
+}
+
 /* From the next write on the overlay gets it. */
-static int put_on_top(const char *name, struct newfile *overlay, const struct edit_options *options)
+static int put_on_top(const char *name, struct newfile *file, const struct edit_options *options)
 {
 	struct guard_request request = {
 		.writes = true,
 		.freeze = !options->nolockfs,
 		.seconds = EDIT_SECONDS(options),
-		.file = overlay->path,
+		.file = file->path,
+		.overlay = file,
 	};
-	MEM_FREE char *line = NULL;
-	struct image image;
-	struct device device;
-	int ret = device_get(name, &device);
+	struct overlay overlay = { .file = file, .image = IMAGE_CLOSED };
+	int ret;
 
-	if (ret)
-		return device_fail(ret, name);
-	/* Once more, by the name that it has now: the first descriptor has none for the kernel to print. */
-	ret = image_open(&image, overlay->path);
-	line = line_over(&device, &image);
-	device_release(&device);
-	/* On a device the descriptor has locks that the kernel would meet. */
-	if (!ret)
-		ret = newfile_unlock(overlay);
-	if (!ret) {
-		progress_start(options->progress, name);
-		ret = guard_reload(name, &request, line);
-		progress_end();
-	}
-	image_close(&image);
+	progress_start(options->progress, name);
+	ret = guard_reload(name, &request, name_overlay, &overlay);
+	progress_end();
+	image_close(&overlay.image);
 	return ret;
 }
 
@@ -124,6 +134,7 @@ int snapshot_create_external(const char *text, const char *overlay,
 		request.backing = backing;
 		request.size = target.image.header.size;
 		request.cluster_bits = target.image.header.cluster_bits;
+		request.unnamed = target.is_device;
 	}
 	if (!ret && target.is_device)
 		ret = check_device(target.device);

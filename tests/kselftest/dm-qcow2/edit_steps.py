@@ -236,13 +236,17 @@ class Repair(Edit):
 
 
 class External(Edit):
-    """An overlay on top."""
+    """An overlay on top. One that did not get there is gone."""
 
     def words(self):
         return ["snapshot", "create", "--external", os.path.abspath(f"{MODE}{self.nr}.qcow2"), NAME]
 
     def look(self):
         table = subprocess.run(["dmsetup", "table", NAME], stdout=subprocess.PIPE, check=True, text=True).stdout
+        left = [name for name in os.listdir() if name.startswith(MODE) and os.path.abspath(name) not in table.split()]
+        # That it cannot be removed is one of the steps that fail.
+        if left and MODE != "fail":
+            raise Wrong(f"{left} left behind: {table}")
         return int(table.split()[3])
 
 
