@@ -73,7 +73,7 @@ under_load() {
 }
 
 scratch ext4
-for size in 512 64k; do
+for size in $(some 512 64k); do
 	create -o "cluster_size=$size" a.qcow2 24M
 	io a.qcow2 'write -P 1 0 3M'
 	qemu-img snapshot -c s1 a.qcow2

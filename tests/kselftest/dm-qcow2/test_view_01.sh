@@ -28,7 +28,7 @@ rounds() {
 scratch ext4
 create base.qcow2 6M
 io base.qcow2 'write -P 9 1M 4M'
-for size in 512 64k; do
+for size in $(some 512 64k); do
 	create -o "cluster_size=$size" -b base.qcow2 -F qcow2 a.qcow2 8M
 	io a.qcow2 'write -P 1 0 2M' 'write -P 2 5M 1M' 'write -z 4M 512k'
 	qemu-img snapshot -c s1 a.qcow2

@@ -8,8 +8,8 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-for size in 512 4k 64k 1M; do
-	for compat in 0.10 1.1; do
+for size in $(some 512 4k 64k 1M); do
+	for compat in $(some 0.10 1.1); do
 		create -o "cluster_size=$size,compat=$compat" a.qcow2 16M
 		truncate -s 16M model.raw
 		attach q a.qcow2

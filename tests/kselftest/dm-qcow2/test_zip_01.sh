@@ -10,10 +10,10 @@
 scratch ext4
 packable content.raw 5 1
 for type in zlib zstd; do
-	for size in 512 4k 64k 2M; do
+	for size in $(some 512 4k 64k 2M); do
 		bytes=5M
-		[ $size != 512 ] || bytes=512k
-		[ $size != 4k ] || bytes=2M
+		[ "$size" != 512 ] || bytes=512k
+		[ "$size" != 4k ] || bytes=2M
 		cp content.raw model.raw
 		truncate -s "$bytes" model.raw
 		qemu-img convert -c -f raw -O qcow2 -W -o "cluster_size=$size,compression_type=$type" model.raw a.qcow2
