@@ -18,13 +18,13 @@ qemu-img convert -O raw a.qcow2 model.raw
 attach q a.qcow2 -b qcow2:base.qcow2
 exercise q model.raw 1 100
 cp model.raw point.raw
-begun log --to full.qcow2 --bwlimit 4M
+begun log --to full.qcow2 --bwlimit 512K
+does snapshot create q meanwhile
+answers 5 "a view of a snapshot" snapshot delete q meanwhile
 does list
 [[ $OUT != *frozen* ]] || fail "list shows it: $OUT"
 answers 5 "at work" backup q --to other.qcow2
-exercise q model.raw 2 200
-does snapshot create q meanwhile
-answers 5 "a view of a snapshot" snapshot delete q meanwhile
+exercise q model.raw 2 100
 cmp /dev/mapper/q.frozen point.raw || fail "the point has moved"
 ended 0
 same full.qcow2 point.raw
