@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # An external data file, raw and not: content both ways with QEMU, zeroes and discards, the table, what is refused.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"
@@ -44,7 +43,7 @@ variety "a raw one" cluster_size=64k,data_file_raw=on
 variety large cluster_size=2M
 variety "large-raw" cluster_size=2M,data_file_raw=on
 variety sub cluster_size=64k,extended_l2=on
-variety "subclusters of large-raw" cluster_size=2M,extended_l2=on,data_file_raw=on
+variety sub-large-raw cluster_size=2M,extended_l2=on,data_file_raw=on
 
 # What is zeroed or discarded gives its space back; the file stays where a guest may still look.
 for raw in off on; do
