@@ -89,6 +89,8 @@ class Image:
         for _, where, bitmap in self.entries():
             if where == "compressed":
                 count[where] += 1
+            elif not bitmap:
+                count[f"none-{where}"] += 32
             else:
                 for bit in range(32):
                     pair = bitmap >> bit & 1 | (bitmap >> (32 + bit) & 1) << 1

@@ -4,6 +4,7 @@
 #
 # Extended L2 in company: layers of both kinds, views, edits of an attached image, the online check, suspends.
 # series=6.12
+# timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -76,3 +77,13 @@ detach q
 clean a.qcow2
 same a.qcow2 two.raw
 ok "written after a snapshot was applied"
+
+SECTORS=
+want "attach" qcow2ctl attach --chain=follow --allow-under "$DIR" ./a.qcow2 q
+DEVICES+=(q)
+want "what the tool attached differs" cmp two.raw /dev/mapper/q
+exercise q two.raw 5 40 -t 16 -m 8
+want "detach" qcow2ctl detach q
+clean a.qcow2
+same a.qcow2 two.raw
+ok "attached by the tool, with the layers that the images name"
