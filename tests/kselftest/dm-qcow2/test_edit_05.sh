@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# A hundred snapshots in a row under a database and a writer: each that is looked at mounts, passes fsck and
-# SQLite's integrity check, and has every row that was durable before it.
+# A hundred snapshots in a row under a database and a writer: views of all of them read back right, and each that is
+# looked at mounts, passes fsck and SQLite's integrity check, and has every row that was durable before it.
 # timeout=300
 # series=6.12
 
@@ -12,6 +12,9 @@
 
 scratch ext4
 mounted 64M 0.02
+# Behind the file system: blocks that are overwritten by turns, each before a snapshot.
+does resize q +1M
+head -c 4096 /dev/zero >block
 mkdir -p /mnt/then
 python3 "$HERE/edit_database.py" fill /mnt/guest/rows.db "$DIR/enough" "$DIR/committed" &
 database=$!
@@ -20,6 +23,8 @@ declare -A rows
 for nr in {1..100}; do
 	read -r "rows[$nr]" <committed
 	freeze=
+	printf '%04d' "$nr" | dd of=block conv=notrunc status=none
+	dd if=block of=/dev/mapper/q bs=4k seek=$((16384 + nr % 7)) oflag=direct conv=notrunc,fsync status=none
 	# Without the freeze it is what a loss of power would leave: the journals mend it.
 	[ "$nr" != 67 ] || freeze=--nolockfs
 	does snapshot create ${freeze:+"$freeze"} q "s$nr"
@@ -33,6 +38,8 @@ stop_writer
 wait $database || fail "the database has failed"
 umount /mnt/guest
 want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+want "a view does not show its snapshot" python3 "$HERE/edit_views.py" "$DIR/a.qcow2" 7 16384 5 6 99
+ok "views of all that are left"
 pauses check q
 detach q
 clean a.qcow2

@@ -40,7 +40,7 @@ PY
 
 scratch ext4
 for bits in 16 ${QCOW2_FULL:+64}; do
-	read -r end file_end < <(full a.qcow2 $bits $((3 << 40)))
+	read -r end file_end < <(full a.qcow2 "$bits" $((3 << 40)))
 	clean a.qcow2
 	attach q a.qcow2
 	soon q highest "$file_end"
