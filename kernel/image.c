@@ -298,6 +298,8 @@ static int reread_header(struct qcow2_image *image)
 	if (!ret)
 		ret = qcow2_image_data_check(image, &error);
 	if (ret) {
+		/* Its image may come back. */
+		image->header = old;
 		log_image(image, error);
 		return ret;
 	}

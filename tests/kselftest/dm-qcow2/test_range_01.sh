@@ -41,6 +41,15 @@ for hop in auto always; do
 	want "hop $hop: what is left, again" cmp <(read_at 1) <(filled '\7')
 	is q mode rw
 	dmsetup remove --retry q
+
+	# The table itself is gone, and was not read before: nobody knows what was there.
+	rm a.qcow2
+	create a.qcow2 1M
+	qemu-io -f qcow2 -c 'write -P 7 0 1M' a.qcow2 >/dev/null
+	attach q a.qcow2 hop $hop
+	truncate -s $((4 * 65536)) a.qcow2
+	! dd if=/dev/mapper/q of=/dev/null bs=64k count=1 iflag=direct status=none 2>/dev/null || fail "hop $hop: zeros for a lost table"
+	dmsetup remove --retry q
 	ok "an image that was cut while attached, hop $hop"
 done
 
@@ -58,4 +67,8 @@ poke 29 '\x10'
 poke 99 '\x05'
 refused "Stale file handle" "image changed since the table was loaded" dmsetup resume q
 dd if=header of=a.qcow2 conv=notrunc,fsync status=none
+dmsetup resume q || fail "its own image is back, and it is not resumed"
+is q mode rw
+detach q
+clean a.qcow2
 ok "an image that was changed while suspended"
