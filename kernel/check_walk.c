@@ -71,12 +71,12 @@ static void add_l2_entry(struct qcow2_check_run *run, u64 raw, u64 bitmap)
 {
 	const struct qcow2_geometry *geo = &run->top->geo;
 	struct qcow2_l2_entry entry;
-	enum qcow2_verdict verdict = qcow2_l2_decode(geo, raw, bitmap, &entry);
+	enum qcow2_verdict verdict = qcow2_l2_check(geo, raw, bitmap);
 
-	if (verdict) {
+	if (verdict)
 		find_error(run, qcow2_verdict_text(verdict), raw);
+	if (qcow2_l2_decode(geo, raw, bitmap, &entry))
 		return;
-	}
 	if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
 		add_entry(run, entry.hoff, entry.compressed_length, 0,
 			  "compressed data beyond the end");
@@ -90,12 +90,17 @@ static void add_l2_slice(struct qcow2_check_run *run)
 {
 	const struct qcow2_geometry *geo = &run->top->geo;
 	u32 words = qcow2_slice_size(geo) / sizeof(__be64), i;
-	u32 per_entry = 1U << (geo->l2_entry_bits - 3);
 
-	for (i = 0; i < words; i += per_entry) {
-		if (run->l2[i])
-			add_l2_entry(run, be64_to_cpu(run->l2[i]),
-				     per_entry > 1 ? be64_to_cpu(run->l2[i + 1]) : 0);
+	if (!geo->extended_l2) {
+		for (i = 0; i < words; i++) {
+			if (run->l2[i])
+				add_l2_entry(run, be64_to_cpu(run->l2[i]), 0);
+		}
+		return;
+	}
+	for (i = 0; i < words; i += 2) {
+		if (run->l2[i] || run->l2[i + 1])
+			add_l2_entry(run, be64_to_cpu(run->l2[i]), be64_to_cpu(run->l2[i + 1]));
 	}
 }
 
@@ -103,11 +108,30 @@ static void add_l2_slice(struct qcow2_check_run *run)
  * The active layer
  */
 
+/* The entries of @slice into run->l2, each as it was at one moment. */
+static void copy_slice(struct qcow2_check_run *run, const struct qcow2_slice *slice)
+{
+	const struct qcow2_geometry *geo = &run->top->geo;
+	u32 words = qcow2_slice_size(geo) / sizeof(__be64), i;
+	u64 raw, bitmap;
+
+	if (!geo->extended_l2) {
+		for (i = 0; i < words; i++)
+			run->l2[i] = cpu_to_be64(qcow2_slice_word(slice, i));
+		return;
+	}
+	for (i = 0; i < words; i += 2) {
+		qcow2_slice_pair(slice, i, &raw, &bitmap);
+		run->l2[i] = cpu_to_be64(raw);
+		run->l2[i + 1] = cpu_to_be64(bitmap);
+	}
+}
+
 /* Slice @nr of the table that maps @goff into run->l2; *@there is false if there is none (now). */
 static int read_active(struct qcow2_check_run *run, u64 goff, u32 nr, bool *there)
 {
 	struct qcow2_map *map = &run->top->map;
-	u32 size = qcow2_slice_size(map->geo), i;
+	u32 size = qcow2_slice_size(map->geo);
 	struct qcow2_slice *slice;
 	unsigned int epoch;
 	enum qcow2_table table;
@@ -122,8 +146,8 @@ static int read_active(struct qcow2_check_run *run, u64 goff, u32 nr, bool *ther
 	hoff += (u64)nr * size;
 	rcu_read_lock();
 	slice = qcow2_meta_peek(map->meta, hoff);
-	for (i = 0; slice && i < size / sizeof(__be64); i++)
-		run->l2[i] = cpu_to_be64(qcow2_slice_word(slice, i));
+	if (slice)
+		copy_slice(run, slice);
 	rcu_read_unlock();
 	if (!slice)
 		ret = qcow2_backend_read(&run->top->backend, hoff, run->l2, size);

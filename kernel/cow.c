@@ -10,6 +10,13 @@
  *   STAGE    the new mapping in memory, the old cluster to quarantine
  *   DONE     the cell is free
  *
+ * With extended L2 "the rest" is that of the subclusters that the guest's part
+ * touches: the others keep their bits, so nobody sees what lies in their place.
+ * Only a cluster that is shared or compressed is copied, with all that it has.
+ * A host cluster that is ours is kept, and gets further subclusters. One of them
+ * that has data already may be written by others meanwhile, who need no cell
+ * for that: the piece ends before it, and it is never read and written back.
+ *
  * The mapping changes only after the data write has completed (commit.c,
  * invariant 1). An error before STAGE gives the cluster back and leaves the
  * old mapping untouched.
@@ -88,13 +95,20 @@ static bool req_writes_zeros(const struct qcow2_request *req)
  * RESERVE
  */
 
-/* Host cluster for the piece: the kept one of a zero cluster, or a new one. */
+/* Is the host cluster ours already, and nobody's data where the piece goes? */
+static bool keeps_host(const struct qcow2_request *req, const struct qcow2_l2_entry *entry)
+{
+	return entry->copied && (entry->kind == QCOW2_CLUSTER_ZERO_ALLOC ||
+				 req_top(req)->geo.extended_l2);
+}
+
+/* Host cluster for the piece: the one that is there, or a new one. */
 static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entry *entry)
 {
 	struct qcow2_image *top = req_top(req);
 	int ret;
 
-	req->reused = entry->kind == QCOW2_CLUSTER_ZERO_ALLOC && entry->copied;
+	req->reused = keeps_host(req, entry);
 	if (req->reused) {
 		if (entry->hoff >= top->map.end ||
 		    qcow2_metaset_contains(&top->metaset, qcow2_to_clu(&top->geo, entry->hoff))) {
@@ -113,6 +127,55 @@ static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entr
 	}
 	req->zipped_hoff = entry->kind == QCOW2_CLUSTER_COMPRESSED ? entry->hoff : 0;
 	return qcow2_l2table_reserve(req->chain, &req->cluster);
+}
+
+/* A cluster that is kept: up to the next subcluster that has data. */
+static int cut_piece(struct qcow2_request *req, const struct qcow2_l2_entry *entry)
+{
+	const struct qcow2_geometry *geo = &req_top(req)->geo;
+	u32 index = qcow2_subcluster_index(geo, req->goff), data = entry->alloc >> index;
+	u32 end;
+
+	if (!data)
+		return 0;
+	if (WARN_ON_ONCE(data & 1))	/* looked up with the cell in hand: not data */
+		return -EIO;
+	end = (index + __ffs(data)) << geo->subcluster_bits;
+	req->piece = min(req->piece, end - qcow2_in_cluster(geo, req->goff));
+	return 0;
+}
+
+/* Which subclusters are written, and the bits of all. */
+static int choose_subclusters(struct qcow2_request *req, const struct qcow2_l2_entry *entry)
+{
+	const struct qcow2_geometry *geo = &req_top(req)->geo;
+	u32 in = qcow2_in_cluster(geo, req->goff);
+	int ret = 0;
+
+	if (req->reused && geo->extended_l2)
+		ret = cut_piece(req, entry);
+	if (ret)
+		return ret;
+	req->fresh = qcow2_subcluster_mask(geo, in, in + req->piece);
+	if (!geo->extended_l2)
+		return 0;
+	if (entry->kind == QCOW2_CLUSTER_COMPRESSED)
+		req->fresh = ~0U;
+	else if (!req->reused)
+		req->fresh |= entry->alloc;
+	req->bitmap = qcow2_l2_encode_bitmap(entry->alloc | req->fresh, entry->zero & ~req->fresh);
+	return 0;
+}
+
+/* What is written to the new cluster lies between these bytes of it. */
+static u32 fresh_from(const struct qcow2_request *req)
+{
+	return __ffs(req->fresh) << req_top(req)->geo.subcluster_bits;
+}
+
+static u32 fresh_to(const struct qcow2_request *req)
+{
+	return (__fls(req->fresh) + 1) << req_top(req)->geo.subcluster_bits;
 }
 
 static int step_reserve(struct qcow2_request *req)
@@ -136,24 +199,26 @@ static int step_reserve(struct qcow2_request *req)
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EUCLEAN;
 	}
-	return reserve_cluster(req, &entry);
+	ret = reserve_cluster(req, &entry);
+	return ret ?: choose_subclusters(req, &entry);
 }
 
 /* ------------------------------------------------------------------------
  * FILL
  */
 
-/* Remember of a file what is going to be written: the whole cluster, or @len bytes of the piece. */
+/* Remember of a file what is going to be written: all that is fresh, or @len bytes of the piece. */
 static void note_written(struct qcow2_request *req, u32 len)
 {
 	struct qcow2_image *top = req_top(req);
-	u64 hoff = req->cluster.hoff;
+	u32 from = fresh_from(req), size = fresh_to(req) - from;
+	u64 hoff = req->cluster.hoff + from;
 
 	if (top->backend.bdev)
 		return;
-	if (len < top->geo.cluster_size) {
-		qcow2_unwritten_add(&top->unwritten, hoff, top->geo.cluster_size, GFP_NOIO);
-		hoff += req->goff - cluster_goff(req);
+	if (len < size) {
+		qcow2_unwritten_add(&top->unwritten, hoff, size, GFP_NOIO);
+		hoff = req->cluster.hoff + (req->goff - cluster_goff(req));
 	}
 	qcow2_unwritten_remove(&top->unwritten, hoff, len);
 }
@@ -243,13 +308,13 @@ static void bvec_of(struct bio_vec *bvec, u8 *buf, u32 len)
 /* One write: what was before the piece, the piece, what was behind it. */
 static int fill_merged(struct qcow2_request *req)
 {
-	u32 size = req_top(req)->geo.cluster_size, in = req->goff - cluster_goff(req);
-	u32 end = in + req->piece;
+	u32 from = fresh_from(req), size = fresh_to(req) - from;
+	u32 in = req->goff - cluster_goff(req) - from, end = in + req->piece;
 	struct qcow2_fill *fill = req->fill;
 	unsigned int nr = 0;
 	int ret;
 
-	ret = read_visible(req, cluster_goff(req), fill->buffer, in);
+	ret = read_visible(req, cluster_goff(req) + from, fill->buffer, in);
 	if (!ret)
 		ret = read_visible(req, req->goff + req->piece, fill->buffer + end, size - end);
 	if (ret)
@@ -265,18 +330,39 @@ static int fill_merged(struct qcow2_request *req)
 			bvec_of(&fill->bvec[nr++], fill->buffer + end, size - end);
 	}
 	note_written(req, size);
-	xfer_of(req, fill->bvec, size, req->cluster.hoff);
+	xfer_of(req, fill->bvec, size, req->cluster.hoff + from);
 	return STEP_NEXT;
+}
+
+/* The lowest bits in a row of *@mask, [*@from, *@to), which are taken off it. */
+static bool next_run(u32 *mask, u32 *from, u32 *to)
+{
+	u32 beyond;
+
+	if (!*mask)
+		return false;
+	*from = __ffs(*mask);
+	beyond = ~*mask & ~0U << *from;
+	*to = beyond ? __ffs(beyond) : 32;
+	*mask &= ~GENMASK(*to - 1, *from);
+	return true;
 }
 
 /* Fill the rest in parts; then only the piece itself is left to write. */
 static int fill_parts(struct qcow2_request *req)
 {
-	u32 size = req_top(req)->geo.cluster_size, in = req->goff - cluster_goff(req);
-	int ret;
+	u32 bits = req_top(req)->geo.subcluster_bits, in = req->goff - cluster_goff(req);
+	u32 end = in + req->piece, from = 0, to = 0, left = req->fresh;
+	int ret = 0;
 
-	ret = fill_part(req, 0, in);
-	return ret ?: fill_part(req, in + req->piece, size);
+	while (!ret && next_run(&left, &from, &to)) {
+		from <<= bits;
+		to <<= bits;
+		ret = fill_part(req, from, min(to, max(from, in)));
+		if (!ret)
+			ret = fill_part(req, max(from, min(to, end)), to);
+	}
+	return ret;
 }
 
 /* Write only the guest's part. */
@@ -293,17 +379,16 @@ static int data_alone(struct qcow2_request *req)
 
 static int step_fill(struct qcow2_request *req)
 {
-	u32 size = req_top(req)->geo.cluster_size, in = req->goff - cluster_goff(req);
+	u32 from = fresh_from(req), to = fresh_to(req), in = req->goff - cluster_goff(req);
 	bool head = true, tail = true;
 	int ret = 0;
 
-	if (req->piece == size && !req_writes_zeros(req))
+	if (req->piece == to - from && !req_writes_zeros(req))
 		return data_alone(req);
 	if (req->cluster.zeroed) {
-		ret = reads_zero(req, cluster_goff(req), in, &head);
+		ret = reads_zero(req, cluster_goff(req) + from, in - from, &head);
 		if (!ret)
-			ret = reads_zero(req, req->goff + req->piece, size - in - req->piece,
-					 &tail);
+			ret = reads_zero(req, req->goff + req->piece, to - in - req->piece, &tail);
 		if (ret)
 			return ret;
 		if (head && tail && !req_writes_zeros(req))
@@ -311,7 +396,7 @@ static int step_fill(struct qcow2_request *req)
 	}
 	qcow2_stat_inc(req->chain->stats, QCOW2_STAT_COWS);
 	req->fill = mempool_alloc(&req->chain->fills, GFP_NOIO);
-	if (size <= FILL_BYTES)
+	if (to - from <= FILL_BYTES)
 		return fill_merged(req);
 	ret = fill_parts(req);
 	if (ret)
@@ -363,7 +448,7 @@ static int step_stage(struct qcow2_request *req)
 
 	if (req->xfer.ret)
 		return req->xfer.ret;
-	number = qcow2_map_stage(&req_top(req)->map, req->slice, req->goff, raw);
+	number = qcow2_map_stage(&req_top(req)->map, req->slice, req->goff, raw, req->bitmap);
 	trace_qcow2_stage(req->goff, req->cluster.hoff, number);
 	if (req->freed) {
 		req->freed->number = number;

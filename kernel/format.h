@@ -376,6 +376,12 @@ enum qcow2_verdict qcow2_l2_data_file(const struct qcow2_l2_entry *entry,
  */
 u64 qcow2_l2_encode(enum qcow2_cluster_kind kind, u64 hoff, bool copied);
 u64 qcow2_l2_encode_bitmap(u32 alloc, u32 zero);
+/*
+ * What subcluster @index (< 32) of @entry of an image with extended L2 is, and
+ * in *@run how many from it on to the end of the cluster are the same.
+ */
+enum qcow2_cluster_kind qcow2_l2_subcluster(const struct qcow2_l2_entry *entry,
+					    u32 index, u32 *run);
 /* What qcow2_l2_decode() refuses, and reserved bits: the view of a check. */
 enum qcow2_verdict qcow2_l2_check(const struct qcow2_geometry *geo, u64 raw,
 				  u64 bitmap);

@@ -153,6 +153,36 @@ u64 qcow2_l2_encode_bitmap(u32 alloc, u32 zero)
 	return (u64)zero << 32 | alloc;
 }
 
+/* How many bits of @mask are set in a row from bit @index on. */
+static u32 bits_in_row(u32 mask, u32 index)
+{
+	u32 clear = ~(mask >> index);
+
+	return clear ? (u32)__builtin_ctz(clear) : QCOW2_SUBCLUSTERS;
+}
+
+enum qcow2_cluster_kind qcow2_l2_subcluster(const struct qcow2_l2_entry *entry,
+					    u32 index, u32 *run)
+{
+	u32 bit = BIT_ULL(index);
+
+	if (entry->kind == QCOW2_CLUSTER_COMPRESSED) {
+		*run = QCOW2_SUBCLUSTERS - index;
+		return QCOW2_CLUSTER_COMPRESSED;
+	}
+	if (entry->alloc & bit) {
+		*run = bits_in_row(entry->alloc, index);
+		return QCOW2_CLUSTER_DATA;
+	}
+	if (entry->zero & bit) {
+		*run = bits_in_row(entry->zero, index);
+		return entry->has_host ? QCOW2_CLUSTER_ZERO_ALLOC :
+					 QCOW2_CLUSTER_ZERO_PLAIN;
+	}
+	*run = bits_in_row(~(entry->alloc | entry->zero), index);
+	return QCOW2_CLUSTER_UNALLOCATED;
+}
+
 enum qcow2_verdict qcow2_l2_check(const struct qcow2_geometry *geo, u64 raw,
 				  u64 bitmap)
 {

@@ -14,12 +14,15 @@
 
 #define QCOW2_SLICE_BITS	12	/* slices are 4 KiB, or one smaller cluster */
 #define QCOW2_SECTOR_BITS	9
+#define QCOW2_SUBCLUSTERS_BITS	5
+#define QCOW2_SUBCLUSTERS	32U	/* in a cluster with extended L2 */
 
 struct qcow2_geometry {
 	u64 virtual_size;		/* bytes, multiple of 512 */
 	u32 cluster_size;		/* bytes */
 	u8 version;
 	u8 cluster_bits;
+	u8 subcluster_bits;		/* cluster_bits without extended L2 */
 	u8 l2_entry_bits;		/* log2 of bytes per L2 entry: 3, or 4 extended */
 	u8 l2_bits;			/* log2 of entries per L2 table */
 	u8 refcount_order;
@@ -39,6 +42,7 @@ static inline void qcow2_geometry_init(struct qcow2_geometry *geo, u32 version,
 	geo->cluster_size = 1U << cluster_bits;
 	geo->version = version;
 	geo->cluster_bits = cluster_bits;
+	geo->subcluster_bits = extended_l2 ? cluster_bits - QCOW2_SUBCLUSTERS_BITS : cluster_bits;
 	geo->l2_entry_bits = extended_l2 ? 4 : 3;
 	geo->l2_bits = cluster_bits - geo->l2_entry_bits;
 	geo->refcount_order = refcount_order;
@@ -64,6 +68,35 @@ static inline u64 qcow2_to_off(const struct qcow2_geometry *geo, u64 clu)
 static inline u32 qcow2_in_cluster(const struct qcow2_geometry *geo, u64 off)
 {
 	return off & (geo->cluster_size - 1);
+}
+
+/*
+ * Bytes that are allocated at once: a subcluster of an image with extended L2,
+ * else the cluster, which is its own only subcluster then.
+ */
+static inline u32 qcow2_subcluster_size(const struct qcow2_geometry *geo)
+{
+	return 1U << geo->subcluster_bits;
+}
+
+/* Offset inside its subcluster. */
+static inline u32 qcow2_in_subcluster(const struct qcow2_geometry *geo, u64 off)
+{
+	return off & (qcow2_subcluster_size(geo) - 1);
+}
+
+/* Which of its cluster's subclusters @off lies in. */
+static inline u32 qcow2_subcluster_index(const struct qcow2_geometry *geo, u64 off)
+{
+	return qcow2_in_cluster(geo, off) >> geo->subcluster_bits;
+}
+
+/* One bit for each subcluster of a cluster that bytes [@from, @to) of it touch; @from < @to. */
+static inline u32 qcow2_subcluster_mask(const struct qcow2_geometry *geo, u32 from, u32 to)
+{
+	u32 first = from >> geo->subcluster_bits, last = (to - 1) >> geo->subcluster_bits;
+
+	return (~0U >> (QCOW2_SUBCLUSTERS - 1 - (last - first))) << first;
 }
 
 static inline u64 qcow2_round_up(const struct qcow2_geometry *geo, u64 off)

@@ -44,8 +44,6 @@ static const char *unsupported_feature(const struct qcow2_header *h)
 		return "encrypted images (LUKS) are not supported";
 	if (h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE)
 		return "external data files are not supported";
-	if (h->incompatible_features & QCOW2_INCOMPAT_EXTENDED_L2)
-		return "extended L2 entries (subclusters) are not supported";
 	return NULL;
 }
 
@@ -74,6 +72,9 @@ static int check_use(const struct qcow2_image *image, const struct qcow2_layer *
 		return refuse(error, "image has bitmaps, writing needs \"bitmaps drop\"", -EPERM);
 	if (layer->writable && image->geo.cluster_size < image->backend.granule)
 		return refuse(error, "clusters are smaller than a block of the image's storage",
+			      -EOPNOTSUPP);
+	if (layer->writable && qcow2_subcluster_size(&image->geo) < image->backend.granule)
+		return refuse(error, "subclusters are smaller than a block of the image's storage",
 			      -EOPNOTSUPP);
 	return 0;
 }
@@ -207,7 +208,7 @@ static int open_qcow2(struct qcow2_image *image, const struct qcow2_layer *layer
 	if (ret)
 		return refuse(error, "out of memory", ret);
 	qcow2_metaset_init(&image->metaset);
-	qcow2_unwritten_init(&image->unwritten, image->header.cluster_bits);
+	qcow2_unwritten_init(&image->unwritten, image->geo.subcluster_bits);
 	image->map.geo = &image->geo;
 	image->map.meta = &image->meta;
 	image->map.metaset = &image->metaset;

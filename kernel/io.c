@@ -212,30 +212,40 @@ static int map_write(struct qcow2_io *io, struct qcow2_request *req)
 	return qcow2_io_defer(io, req);
 }
 
+/* Bytes of whole clusters from req->goff on under one L2 slice, or of subclusters of one cluster. */
+static u64 releasable(const struct qcow2_request *req, u64 whole)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+	u64 slice = 1ULL << (geo->slice_bits - geo->l2_entry_bits + geo->cluster_bits);
+	u64 len = min(whole - req->goff, slice - (req->goff & (slice - 1)));
+
+	if (qcow2_in_cluster(geo, req->goff) || len < geo->cluster_size)
+		return min_t(u64, len, qcow2_io_to_cluster_end(req));
+	return len - qcow2_in_cluster(geo, len);
+}
+
 /*
- * Discard and write-zeroes: first what does not fill a cluster (zeros are
- * written there, a discard ends without effect), then whole clusters under
- * one L2 slice.
+ * Discard and write-zeroes: first what does not fill a cluster or subcluster
+ * (zeros are written there, a discard ends without effect), then what does.
  */
 static int map_release(struct qcow2_io *io, struct qcow2_request *req)
 {
-	const struct qcow2_image *top = qcow2_chain_top(io->chain);
-	const struct qcow2_geometry *geo = &top->geo;
-	u64 end = req->goff + req->left, slice, whole;
+	u64 end = req->goff + req->left, whole, granule = qcow2_release_granule(req);
 	bool discard = bio_op(req->bio) == REQ_OP_DISCARD;
 
 	qcow2_stat_inc(io->chain->stats, QCOW2_STAT_DISCARDS);
-	whole = end >= geo->virtual_size ? qcow2_round_up(geo, end) : end;
-	whole -= qcow2_in_cluster(geo, whole);
-	if (qcow2_in_cluster(geo, req->goff) || whole <= req->goff) {
-		cut(req, qcow2_io_to_cluster_end(req));
+	if (end >= qcow2_chain_top(io->chain)->geo.virtual_size)
+		whole = round_up(end, granule);
+	else
+		whole = round_down(end, granule);
+	if ((req->goff & (granule - 1)) || whole <= req->goff) {
+		cut(req, granule - (req->goff & (granule - 1)));
 		if (!discard)
 			return qcow2_io_defer(io, req);
 		qcow2_io_finish(req, BLK_STS_OK);
 		return DM_MAPIO_SUBMITTED;
 	}
-	slice = 1ULL << (geo->slice_bits - geo->l2_entry_bits + geo->cluster_bits);
-	cut(req, min(whole - req->goff, slice - (req->goff & (slice - 1))));
+	cut(req, releasable(req, whole));
 	if (discard && !qcow2_release_can_zero(io->chain)) {
 		qcow2_io_finish(req, BLK_STS_OK);
 		return DM_MAPIO_SUBMITTED;

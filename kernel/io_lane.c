@@ -248,16 +248,57 @@ static void lane_write(struct qcow2_request *req)
 	}
 }
 
-/* Whole clusters whose mapping can say that they are zero or gone. */
+/* Whole clusters or subclusters whose mapping can say that they are zero or gone. */
 static bool is_release(const struct qcow2_request *req)
 {
-	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+	u64 size = qcow2_chain_top(req->chain)->geo.virtual_size;
+	u32 mask = qcow2_release_granule(req) - 1;
 
 	if (bio_op(req->bio) == REQ_OP_DISCARD)
 		return true;
 	return bio_op(req->bio) == REQ_OP_WRITE_ZEROES && qcow2_release_can_zero(req->chain) &&
-	       !qcow2_in_cluster(geo, req->goff) &&
-	       (!qcow2_in_cluster(geo, req->left) || req->goff + req->left >= geo->virtual_size);
+	       !(req->goff & mask) && (!(req->left & mask) || req->goff + req->left >= size);
+}
+
+/* Subclusters of a cluster that has others as well. */
+static bool is_part(const struct qcow2_request *req)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+
+	if (!geo->extended_l2 || bio_op(req->bio) == REQ_OP_DISCARD)
+		return false;
+	return qcow2_in_cluster(geo, req->goff) ||
+	       (req->left < geo->cluster_size && req->goff + req->left < geo->virtual_size);
+}
+
+/* Is it compressed, so that it has no subclusters whose bits could say anything? */
+static int is_compressed(struct qcow2_request *req, bool *compressed)
+{
+	struct qcow2_extent extent;
+	int ret = lane_lookup_top(req, &extent);
+
+	qcow2_request_leave(req);
+	*compressed = !ret && extent.kind == QCOW2_EXTENT_COMPRESSED;
+	return ret;
+}
+
+static void lane_release(struct qcow2_request *req)
+{
+	bool compressed = false;
+	int ret = 0;
+
+	if (is_part(req))
+		ret = is_compressed(req, &compressed);
+	if (ret) {
+		qcow2_request_release_cell(req);
+		qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
+		qcow2_io_finish(req, qcow2_request_status(ret));
+	} else if (compressed) {
+		lane_write(req);	/* nobody compresses it again */
+	} else {
+		req->piece = req->left;
+		qcow2_release_run(req);
+	}
 }
 
 static void lane_dispatch(struct qcow2_request *req)
@@ -270,8 +311,7 @@ static void lane_dispatch(struct qcow2_request *req)
 		qcow2_request_release_cell(req);
 		qcow2_io_finish(req, BLK_STS_IOERR);
 	} else if (is_release(req)) {
-		req->piece = req->left;
-		qcow2_release_run(req);
+		lane_release(req);
 	} else if (req->xfer.ret == -ENOSPC) {
 		req->xfer.ret = 0;
 		qcow2_io_park(req);

@@ -106,11 +106,12 @@ enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hof
 static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qcow2_slice *slice,
 				   u32 index, struct qcow2_l2_entry *entry)
 {
-	u64 bitmap = 0;
+	u64 raw, bitmap;
 
-	if (map->geo->extended_l2)
-		bitmap = qcow2_slice_word(slice, index + 1);
-	return qcow2_l2_decode(map->geo, qcow2_slice_word(slice, index), bitmap, entry);
+	if (!map->geo->extended_l2)
+		return qcow2_l2_decode(map->geo, qcow2_slice_word(slice, index), 0, entry);
+	qcow2_slice_pair(slice, index, &raw, &bitmap);
+	return qcow2_l2_decode(map->geo, raw, bitmap, entry);
 }
 
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
@@ -196,6 +197,94 @@ static bool extent_continues(const struct qcow2_extent *first, const struct qcow
 	}
 }
 
+/*
+ * The longest run of one kind in @slice from the cluster at @index, which begins @inside bytes
+ * before what is wanted. *@done is the length of one cluster, and becomes that of the run.
+ */
+static enum qcow2_verdict extent_of_clusters(const struct qcow2_map *map,
+					     const struct qcow2_slice *slice, u32 index,
+					     bool table_ours, u32 inside, u64 len,
+					     struct qcow2_extent *extent, u64 *done)
+{
+	u32 words = 1U << (map->geo->slice_bits - 3), size = map->geo->cluster_size;
+	struct qcow2_extent next;
+	enum qcow2_verdict why;
+
+	why = extent_of(map, slice, index, table_ours, extent);
+	for (; !why && *done < inside + len; *done += size) {
+		index++;
+		if (index >= words || extent_of(map, slice, index, table_ours, &next) ||
+		    !extent_continues(extent, &next, *done))
+			break;
+	}
+	return why;
+}
+
+/* The run of subclusters from @subcluster on in the cluster of one entry; *@run is its length. */
+static enum qcow2_verdict subclusters_of(const struct qcow2_map *map,
+					 const struct qcow2_slice *slice, u32 index,
+					 u32 subcluster, bool table_ours,
+					 struct qcow2_extent *extent, u32 *run)
+{
+	struct qcow2_l2_entry entry;
+	enum qcow2_verdict verdict;
+
+	verdict = entry_at(map, slice, index, &entry);
+	if (verdict)
+		return verdict;
+	extent->hoff = 0;
+	extent->owned = false;
+	switch (qcow2_l2_subcluster(&entry, subcluster, run)) {
+	case QCOW2_CLUSTER_DATA:
+		extent->kind = QCOW2_EXTENT_DATA;
+		extent->hoff = entry.hoff;
+		extent->owned = table_ours && entry.copied;
+		break;
+	case QCOW2_CLUSTER_COMPRESSED:
+		extent->kind = QCOW2_EXTENT_COMPRESSED;
+		extent->hoff = entry.hoff;
+		extent->compressed_length = qcow2_map_compressed_length(map, &entry);
+		return QCOW2_OK;
+	case QCOW2_CLUSTER_UNALLOCATED:
+		extent->kind = QCOW2_EXTENT_BELOW;
+		break;
+	default:
+		extent->kind = QCOW2_EXTENT_ZERO;
+	}
+	return !entry.has_host || data_allowed(map, entry.hoff) ? QCOW2_OK : QCOW2_TABLES_OVERLAP;
+}
+
+/*
+ * The longest run of one kind in @slice from byte @inside of the cluster at @index: clusters
+ * follow it where its own subclusters are the same to the end. *@done is where the run ends,
+ * in bytes from the start of its first cluster.
+ */
+static enum qcow2_verdict extent_of_subclusters(const struct qcow2_map *map,
+						const struct qcow2_slice *slice, u32 index,
+						bool table_ours, u32 inside, u64 len,
+						struct qcow2_extent *extent, u64 *done)
+{
+	const struct qcow2_geometry *geo = map->geo;
+	u32 words = 1U << (geo->slice_bits - 3), step = 1U << (geo->l2_entry_bits - 3), run;
+	u32 subcluster = qcow2_subcluster_index(geo, inside);
+	struct qcow2_extent next;
+	enum qcow2_verdict why;
+
+	why = subclusters_of(map, slice, index, subcluster, table_ours, extent, &run);
+	if (why)
+		return why;
+	*done = (u64)(subcluster + run) << geo->subcluster_bits;
+	while (!qcow2_in_cluster(geo, *done) && *done < inside + len) {
+		index += step;
+		if (index >= words ||
+		    subclusters_of(map, slice, index, 0, table_ours, &next, &run) ||
+		    !extent_continues(extent, &next, *done))
+			break;
+		*done += (u64)run << geo->subcluster_bits;
+	}
+	return QCOW2_OK;
+}
+
 static void extent_broken(struct qcow2_extent *extent, enum qcow2_verdict why, u64 len)
 {
 	extent->kind = QCOW2_EXTENT_CORRUPT;
@@ -210,9 +299,7 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 {
 	const struct qcow2_geometry *geo = map->geo;
 	u32 inside = qcow2_in_cluster(geo, goff);
-	u32 words = 1U << (geo->slice_bits - 3), step = 1U << (geo->l2_entry_bits - 3);
 	struct qcow2_slice *slice;
-	struct qcow2_extent next;
 	enum qcow2_verdict why;
 	u64 table, number, done = geo->cluster_size - inside;
 	bool copied;
@@ -242,16 +329,14 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 		return;
 	}
 	extent->number = max(number, READ_ONCE(slice->number));
-	why = extent_of(map, slice, index, copied, extent);
+	/* The run is measured from the start of its first cluster. */
+	done = geo->cluster_size;
+	if (geo->extended_l2)
+		why = extent_of_subclusters(map, slice, index, copied, inside, len, extent, &done);
+	else
+		why = extent_of_clusters(map, slice, index, copied, inside, len, extent, &done);
 	if (why)
 		extent_broken(extent, why, done);
-	/* The run is measured in whole clusters from the start of the first. */
-	for (done = geo->cluster_size; !why && done < inside + len; done += geo->cluster_size) {
-		index += step;
-		if (index >= words || extent_of(map, slice, index, copied, &next) ||
-		    !extent_continues(extent, &next, done))
-			break;
-	}
 	rcu_read_unlock();
 	extent->len = min(len, done - inside);
 	if (extent->hoff && extent->kind != QCOW2_EXTENT_COMPRESSED)
@@ -351,7 +436,9 @@ static void mark_entry(const struct qcow2_map *map, const struct qcow2_slice *sl
 		qcow2_watch_mark(map->watch, hclu, last - hclu + 1);
 }
 
-static u64 change_word(const struct qcow2_map *map, struct qcow2_slice *slice, u32 index, u64 raw)
+/* Only an entry of an extended L2 table has a @bitmap. */
+static u64 change_entry(const struct qcow2_map *map, struct qcow2_slice *slice, u32 index,
+			u64 raw, u64 bitmap)
 {
 	unsigned long flags = qcow2_meta_change(slice);
 	u64 number = slice->number;
@@ -360,17 +447,21 @@ static u64 change_word(const struct qcow2_map *map, struct qcow2_slice *slice, u
 		mark_entry(map, slice, qcow2_slice_word(slice, index));
 		mark_entry(map, slice, raw);
 	}
-	WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
+	if (map->geo->extended_l2 && slice->kind == QCOW2_SLICE_L2)
+		__qcow2_slice_set_pair(slice, index, raw, bitmap);
+	else
+		WRITE_ONCE(slice->data[index], cpu_to_be64(raw));
 	spin_unlock_irqrestore(&slice->meta->lock, flags);
 	return number;
 }
 
-u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw)
+u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw,
+		    u64 bitmap)
 {
 	u32 index;
 
 	l2_slice_hoff(map, 0, goff, &index);
-	return change_word(map, slice, index, raw);
+	return change_entry(map, slice, index, raw, bitmap);
 }
 
 u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
@@ -381,7 +472,7 @@ u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff)
 	slice = l1_slice(map, goff, &index);
 	if (WARN_ON_ONCE(!slice))
 		return 0;
-	return change_word(map, slice, index, qcow2_l1_encode(hoff, true));
+	return change_entry(map, slice, index, qcow2_l1_encode(hoff, true), 0);
 }
 
 int qcow2_map_copy_table(struct qcow2_map *map, u64 from, u64 to)

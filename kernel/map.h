@@ -94,8 +94,12 @@ u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_
 /* From the return on every change of an entry marks the clusters of the old and the new one. */
 void qcow2_map_watch(struct qcow2_map *map, struct qcow2_watch *watch);
 
-/* Set the L2 entry of @goff; gives the number of the commit that will hold it. Sleeps. */
-u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw);
+/*
+ * Set the L2 entry of @goff, with extended L2 its bitmap too; gives the number of the commit that
+ * will hold it. Sleeps.
+ */
+u64 qcow2_map_stage(struct qcow2_map *map, struct qcow2_slice *slice, u64 goff, u64 raw,
+		    u64 bitmap);
 /* Hang the table at @hoff, which is ours, under the L1 entry of @goff. Sleeps. */
 u64 qcow2_map_stage_table(struct qcow2_map *map, u64 goff, u64 hoff);
 /*

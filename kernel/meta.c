@@ -154,6 +154,7 @@ static struct qcow2_slice *slice_new(struct qcow2_meta *meta, u64 hoff,
 	slice->hoff = hoff;
 	slice->kind = kind;
 	atomic_set(&slice->pins, 1);
+	seqcount_spinlock_init(&slice->seq, &meta->lock);
 	INIT_LIST_HEAD(&slice->dirty);
 	INIT_LIST_HEAD(&slice->writing);
 	INIT_LIST_HEAD(&slice->lru);

@@ -17,12 +17,14 @@
  *
  * Layer 2. Entries are 64-bit words in the byte order of the disk, read with
  * READ_ONCE and written with WRITE_ONCE, so that .map may read them under RCU
- * without a lock. Lock order: meta->lock, then the xarray's, then cache->lock.
+ * without a lock; the two words of an extended L2 entry belong together and
+ * are read under the slice's seqcount. Lock order: meta->lock, then the xarray's, then cache->lock.
  */
 #ifndef QCOW2_META_H
 #define QCOW2_META_H
 
 #include <linux/mempool.h>
+#include <linux/seqlock.h>
 #include <linux/xarray.h>
 #include "backend.h"
 #include "dm-qcow2.h"
@@ -45,6 +47,7 @@ struct qcow2_slice {
 	__be64 *data;			/* M, R: the current content */
 	__be64 *frozen;			/* M: what the running commit writes, or NULL */
 	__be64 *spare;			/* M: reserved for the first change while frozen */
+	seqcount_spinlock_t seq;	/* M: changes of entries of two words */
 	u64 number;			/* M: last commit that has to contain a change, 0 = none */
 	struct list_head dirty;		/* M: on meta->dirty, changed for commit meta->staged */
 	struct list_head writing;	/* M: on meta->writing, frozen */
@@ -120,6 +123,33 @@ void qcow2_meta_forget(struct qcow2_meta *meta, u64 hoff);
 static inline u64 qcow2_slice_word(const struct qcow2_slice *slice, u32 index)
 {
 	return be64_to_cpu(READ_ONCE(READ_ONCE(slice->data)[index]));
+}
+
+/*
+ * Words @index and @index + 1 as they were at one moment. A slow reader may
+ * still look at a buffer that is not the content any more; before that buffer
+ * is used again, the change that replaced it has moved the seqcount.
+ */
+static inline void qcow2_slice_pair(const struct qcow2_slice *slice, u32 index, u64 *first,
+				    u64 *second)
+{
+	unsigned int seq;
+
+	do {
+		seq = read_seqcount_begin(&slice->seq);
+		*first = qcow2_slice_word(slice, index);
+		*second = qcow2_slice_word(slice, index + 1);
+	} while (read_seqcount_retry(&slice->seq, seq));
+}
+
+/* Both at once; meta->lock is held by qcow2_meta_change(). */
+static inline void __qcow2_slice_set_pair(struct qcow2_slice *slice, u32 index, u64 first,
+					  u64 second)
+{
+	write_seqcount_begin(&slice->seq);
+	WRITE_ONCE(slice->data[index], cpu_to_be64(first));
+	WRITE_ONCE(slice->data[index + 1], cpu_to_be64(second));
+	write_seqcount_end(&slice->seq);
 }
 
 /*

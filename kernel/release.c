@@ -19,11 +19,59 @@ bool qcow2_release_can_zero(const struct qcow2_chain *chain)
 	return qcow2_chain_top(chain)->geo.version >= 3 || !has_below(chain);
 }
 
+u32 qcow2_release_granule(const struct qcow2_request *req)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+
+	return bio_op(req->bio) == REQ_OP_WRITE_ZEROES ? qcow2_subcluster_size(geo) :
+							 geo->cluster_size;
+}
+
 /* Keep the host cluster: write-zeroes that may not unmap. */
 static bool keeps_cluster(const struct qcow2_request *req)
 {
 	return bio_op(req->bio) == REQ_OP_WRITE_ZEROES && (req->bio->bi_opf & REQ_NOUNMAP) &&
 	       qcow2_chain_top(req->chain)->geo.version >= 3;
+}
+
+/* Bytes of the piece that lie in the cluster of req->goff. */
+static u32 here(const struct qcow2_request *req)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+
+	return min_t(u32, req->piece, geo->cluster_size - qcow2_in_cluster(geo, req->goff));
+}
+
+/* The subclusters there that are released; what lies past the end of the disk goes with the rest. */
+static u32 released(const struct qcow2_request *req)
+{
+	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
+	u32 in = qcow2_in_cluster(geo, req->goff), to = in + here(req);
+
+	if (req->goff + here(req) >= geo->virtual_size)
+		to = geo->cluster_size;
+	return qcow2_subcluster_mask(geo, in, to);
+}
+
+/* The same for an entry with subclusters: @mask of them. */
+static bool new_extended(const struct qcow2_request *req, const struct qcow2_l2_entry *entry,
+			 u32 mask, u64 *raw, u64 *bitmap, bool *drop)
+{
+	bool compressed = entry->kind == QCOW2_CLUSTER_COMPRESSED;
+	u32 alloc = entry->alloc & ~mask, zero = entry->zero | mask;
+
+	*drop = false;
+	if (!entry->has_host && !compressed && !has_below(req->chain))
+		return false;
+	if (!~mask && (compressed || (entry->has_host && !keeps_cluster(req)))) {
+		*drop = true;
+		*raw = 0;
+		*bitmap = qcow2_l2_encode_bitmap(0, ~0U);
+		return true;
+	}
+	*raw = qcow2_l2_encode(QCOW2_CLUSTER_SUBCLUSTERS, entry->hoff, entry->copied);
+	*bitmap = qcow2_l2_encode_bitmap(alloc, zero);
+	return alloc != entry->alloc || zero != entry->zero;
 }
 
 /*
@@ -64,8 +112,8 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 	struct qcow2_freed *freed = NULL;
 	struct qcow2_l2_entry entry;
 	enum qcow2_verdict why;
-	u64 raw, number;
-	bool drop;
+	u64 raw, bitmap = 0, number;
+	bool drop, change;
 	int ret;
 
 	why = qcow2_map_entry(&top->map, slice, req->goff, &entry);
@@ -73,7 +121,14 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 		qcow2_chain_corrupt(req->chain, 0, req->goff, why);
 		return -EUCLEAN;
 	}
-	if (!new_entry(req, &entry, &raw, &drop))
+	if (WARN_ON_ONCE(entry.kind == QCOW2_CLUSTER_COMPRESSED && top->geo.extended_l2 &&
+			 ~released(req)))
+		return -EIO;
+	if (top->geo.extended_l2)
+		change = new_extended(req, &entry, released(req), &raw, &bitmap, &drop);
+	else
+		change = new_entry(req, &entry, &raw, &drop);
+	if (!change)
 		return 0;
 	if (drop) {
 		freed = qcow2_quarantine_alloc(&req->chain->quarantine);
@@ -83,7 +138,7 @@ static int change_entry(struct qcow2_request *req, struct qcow2_slice *slice)
 			return ret;
 		}
 	}
-	number = qcow2_map_stage(&top->map, slice, req->goff, raw);
+	number = qcow2_map_stage(&top->map, slice, req->goff, raw, bitmap);
 	trace_qcow2_stage(req->goff, raw, number);
 	if (drop) {
 		if (entry.kind == QCOW2_CLUSTER_COMPRESSED)
@@ -121,7 +176,7 @@ static int release_cluster(struct qcow2_request *req)
 /* One cluster, or what the disk has of the last one, is done. */
 static void step_over(struct qcow2_request *req)
 {
-	u32 n = min_t(u32, req->piece, qcow2_chain_top(req->chain)->geo.cluster_size);
+	u32 n = here(req);
 
 	req->goff += n;
 	req->left -= n;

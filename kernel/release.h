@@ -13,11 +13,18 @@
 
 /*
  * Work off the piece of @req, whole clusters under one L2 slice (the last one
- * may end with the disk), one cell after the other in ascending order. Ends
+ * may end with the disk), one cell after the other in ascending order; or zeros
+ * for whole subclusters of one cluster that is not compressed. Ends
  * with ops->advance, park or finish, or goes on when a cell is granted. Runs
  * in the write lane, outside the epoch; sleeps.
  */
 void qcow2_release_run(struct qcow2_request *req);
+
+/*
+ * What has to be filled for a change of the mapping to do it: a cluster, and
+ * for zeros a subcluster. Bytes, a power of two.
+ */
+u32 qcow2_release_granule(const struct qcow2_request *req);
 
 /*
  * Can zeros be put into the mapping? Version 2 has no zero clusters: only

@@ -67,6 +67,8 @@ struct qcow2_request {
 	u64 zipped_hoff;		/* of the compressed cluster that freed gives up, or 0 */
 	struct qcow2_cluster cluster;
 	bool reused;			/* the host cluster was ours already */
+	u32 fresh;			/* subclusters that are written to it, one bit each */
+	u64 bitmap;			/* extended L2: of the new entry */
 };
 
 static inline void qcow2_request_leave(struct qcow2_request *req)

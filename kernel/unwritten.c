@@ -11,9 +11,9 @@
 #define MAX_SHIFT	16
 #define PAGE_UNITS	(PAGE_SIZE * BITS_PER_BYTE)
 
-void qcow2_unwritten_init(struct qcow2_unwritten *unwritten, u32 cluster_bits)
+void qcow2_unwritten_init(struct qcow2_unwritten *unwritten, u32 bits)
 {
-	unwritten->shift = min_t(u32, cluster_bits, MAX_SHIFT);
+	unwritten->shift = min_t(u32, bits, MAX_SHIFT);
 	xa_init(&unwritten->pages);
 	atomic_set(&unwritten->nr_pages, 0);
 	unwritten->all = false;

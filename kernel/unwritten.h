@@ -6,7 +6,7 @@
  * there makes it change its own metadata, in a transaction of its own, so it
  * is never tried in the context of whoever submitted it.
  *
- * One bit for each cluster, or 64 KiB of a larger one, in pages that exist
+ * One bit for each subcluster, or 64 KiB of a larger one, in pages that exist
  * where a bit was set. Beyond QCOW2_UNWRITTEN_PAGES, or without memory,
  * everything counts as unwritten: the answer costs time then, and is never
  * wrong.
@@ -29,7 +29,8 @@ struct qcow2_unwritten {
 	bool all;		/* no longer known */
 };
 
-void qcow2_unwritten_init(struct qcow2_unwritten *unwritten, u32 cluster_bits);
+/* Units of 2^@bits bytes, or smaller ones. */
+void qcow2_unwritten_init(struct qcow2_unwritten *unwritten, u32 bits);
 /* Forget everything. Nobody uses it. */
 void qcow2_unwritten_clear(struct qcow2_unwritten *unwritten);
 

@@ -15,7 +15,7 @@ for state in "$1"/*.*; do
 	name=$(basename "$state")
 	[ "$name" != base.qcow2 ] || continue
 	below=()
-	[ "${name%.*}" != cow ] || below=(-b qcow2:base.qcow2)
+	case ${name%.*} in cow | subcluster) below=(-b qcow2:base.qcow2) ;; esac
 	cp --sparse=always "$state" state.qcow2
 	leaks() { { qemu-img check --output=json state.qcow2 2>/dev/null || true; } | sed -n 's/.*"leaks": \([0-9]*\).*/\1/p'; }
 	[ "${#below[@]}" = 0 ] || qemu-img rebase -u -b base.qcow2 -F qcow2 state.qcow2

@@ -81,13 +81,13 @@ end() {
 	ok "$1"
 }
 
-# record_sectors NAME ON KINDS CLUSTER CREATE-OPTIONS...: numbered sectors.
+# record_sectors NAME ON KINDS CLUSTER CREATE-OPTIONS...: numbered sectors; CLUSTER is what zeros fill.
 record_sectors() {
 	local name=$1 on=$2 kinds=$3 cluster=$4 worker
 	wanted "$name" || return 0
 	local -a below=()
 	shift 4
-	[ "$name" != cow ] || below=(-b "qcow2:$DIR/base.qcow2")
+	case $name in cow | subcluster) below=(-b "qcow2:$DIR/base.qcow2") ;; esac
 	begin "$name" "$on" -o "cluster_size=$cluster" "$@"
 	attach q "$IMAGE" "${below[@]}" commit_ms 100
 	python3 "$CRASH/workload.py" /dev/mapper/q logged "$VM_OUT/$name.journal" "$name" "$operations" "$cluster" "$kinds" &
@@ -117,6 +117,7 @@ record_database() {
 
 record_sectors allocate device www 65536
 record_sectors cow device www 65536 -u -b "$DIR/base.qcow2" -F qcow2
+record_sectors subcluster device wwwz 4096 -o extended_l2=on,cluster_size=128k -u -b "$DIR/base.qcow2" -F qcow2
 record_sectors snapshot device www 4096
 record_sectors compressed device wwwzd 65536
 record_sectors mixed device wwwzd 4096

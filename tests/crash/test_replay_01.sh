@@ -13,7 +13,7 @@ trap 'rm -rf "$temp"' EXIT
 points=36
 kept=1
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; }
-workloads=${*:-allocate cow snapshot compressed mixed growth suspend file database-wal database-delete}
+workloads=${*:-allocate cow subcluster snapshot compressed mixed growth suspend file database-wal database-delete}
 
 echo "KTAP version 1"
 disks=()
@@ -37,7 +37,7 @@ for name in $workloads; do
 	options=()
 	# What was there before: below the image, or in it.
 	case $name in
-	cow) options+=(--base "$temp/out/base.qcow2") ;;
+	cow | subcluster) options+=(--base "$temp/out/base.qcow2") ;;
 	compressed) options+=(--base "$temp/out/packed.qcow2") ;;
 	esac
 	case $name in file | database-delete) options+=(--file image.qcow2) ;; esac

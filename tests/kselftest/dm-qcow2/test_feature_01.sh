@@ -20,8 +20,6 @@ unread() {
 	[ "$sum" = "$(md5sum <"$1")" ] || fail "$1 was changed"
 	ok "$1: $2"
 }
-create -o extended_l2=on extended 8M
-unread extended subcluster
 create -o data_file=data,data_file_raw=on outside 8M
 unread outside "data file"
 create aes 8M

@@ -49,7 +49,6 @@ broken snapshots_too_many 60 00010001 "File too large" napshots
 broken incompatible_dirty 72 0000000000000001 "$unclean" dirty
 broken incompatible_corrupt 72 0000000000000002 "$unclean" corrupt
 broken data_file 72 0000000000000004 "$unsupported" "data file"
-broken extended_l2 72 0000000000000010 "$unsupported" "subcluster"
 broken unknown_feature 72 0000000000000040 "$unsupported" "incompatible"
 broken refcount_order 96 00000007 "$unclean" refcount_order
 broken header_length 100 00000050 "$unclean" header_length
