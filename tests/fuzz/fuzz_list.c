@@ -12,13 +12,15 @@ static void string_holds(struct qcow2_string string, u64 from, u64 size)
 	MUST(string.offset >= from && string.offset <= size && string.length <= size - string.offset);
 }
 
+struct entry {
+	struct qcow2_snapshot_disk disk;
+	struct qcow2_snapshot_extra_disk extra;
+	uint8_t rest[QCOW2_MAX_SNAPSHOT_EXTRA + 2 * 65536];
+} __packed;
+
 static void snapshot_round_trip(const uint8_t *entry, const struct qcow2_snapshot *snap)
 {
-	struct {
-		struct qcow2_snapshot_disk disk;
-		struct qcow2_snapshot_extra_disk extra;
-		uint8_t rest[QCOW2_MAX_SNAPSHOT_EXTRA + 2 * 65536];
-	} __packed *copy = calloc(1, sizeof(*copy));
+	struct entry *copy = calloc(1, sizeof(*copy));
 	struct qcow2_snapshot again;
 	u32 words = snap->extra_data_size / 8 * 8;
 
