@@ -152,6 +152,13 @@ static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 	return 0;
 }
 
+static int mark_corrupt(struct qcow2_commit *commit)
+{
+	struct qcow2_chain *chain = container_of(commit, struct qcow2_chain, commit);
+
+	return qcow2_image_mark_corrupt(qcow2_chain_top(chain), commit);
+}
+
 static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_options *options)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
@@ -160,6 +167,7 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 
 	commit->mode = chain->writable ? QCOW2_MODE_RW : QCOW2_MODE_RO;
 	commit->event = options->event;
+	commit->mark = mark_corrupt;
 	commit->stats = chain->stats;
 	commit->meta = &top->meta;
 	if (top->view)
