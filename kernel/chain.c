@@ -339,14 +339,20 @@ static int settle(struct qcow2_chain *chain)
 	return ret;
 }
 
-/* The tail that was extended ahead. Best effort, after the last commit. */
+/*
+ * The tail that was extended ahead. Best effort, after the last commit. What the
+ * file had at activation stays: counts that lie must not cut off what is in use.
+ */
 static void trim_tail(struct qcow2_chain *chain)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
 	u64 end;
 
-	if (top->backend.file && !qcow2_refcount_used_end(&top->rc, &end) &&
-	    end < qcow2_backend_size(&top->backend))
+	if (!top->backend.file || qcow2_commit_mode(&chain->commit) != QCOW2_MODE_RW ||
+	    qcow2_refcount_used_end(&top->rc, &end))
+		return;
+	end = max(end, top->map.old_end);
+	if (end < qcow2_backend_size(&top->backend))
 		qcow2_backend_trim(&top->backend, end);
 }
 
