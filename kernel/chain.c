@@ -154,6 +154,13 @@ static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 	return 0;
 }
 
+static int mark_corrupt(struct qcow2_commit *commit)
+{
+	struct qcow2_chain *chain = container_of(commit, struct qcow2_chain, commit);
+
+	return qcow2_image_mark_corrupt(qcow2_chain_top(chain), commit);
+}
+
 static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_options *options)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
@@ -162,6 +169,7 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 
 	commit->mode = chain->writable ? QCOW2_MODE_RW : QCOW2_MODE_RO;
 	commit->event = options->event;
+	commit->mark = mark_corrupt;
 	commit->stats = chain->stats;
 	commit->meta = &top->meta;
 	commit->data = top->data_file ? top->data : NULL;
@@ -334,14 +342,20 @@ static int settle(struct qcow2_chain *chain)
 	return ret;
 }
 
-/* The tail that was extended ahead. Best effort, after the last commit. */
+/*
+ * The tail that was extended ahead. Best effort, after the last commit. What the
+ * file had at activation stays: counts that lie must not cut off what is in use.
+ */
 static void trim_tail(struct qcow2_chain *chain)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
 	u64 end;
 
-	if (top->backend.file && !qcow2_refcount_used_end(&top->rc, &end) &&
-	    end < qcow2_backend_size(&top->backend))
+	if (!top->backend.file || qcow2_commit_mode(&chain->commit) != QCOW2_MODE_RW ||
+	    qcow2_refcount_used_end(&top->rc, &end))
+		return;
+	end = max(end, top->map.old_end);
+	if (end < qcow2_backend_size(&top->backend))
 		qcow2_backend_trim(&top->backend, end);
 }
 

@@ -103,6 +103,8 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 	qcow2_commit_fault(commit, fault, offset);
 	DMERR("mode is %s now: %s failed at 0x%llx", qcow2_mode_name(mode),
 	      qcow2_fault_name(fault), offset);
+	if (mode == QCOW2_MODE_RO)
+		WRITE_ONCE(commit->unmarked, true);
 	commit->event(commit, mode == QCOW2_MODE_RO ? QCOW2_EVENT_CORRUPT : QCOW2_EVENT_FAIL);
 	wake_up_all(&commit->room);
 	qcow2_commit_kick(commit);
@@ -348,6 +350,17 @@ static void commit_stalled(struct qcow2_commit *commit)
 	queue_delayed_work(commit->wq, &commit->work, msecs_to_jiffies(STALL_RETRY_MS));
 }
 
+/* The mode fell to ro. A commit that follows still writes what was answered before. */
+static void mark_corrupt(struct qcow2_commit *commit)
+{
+	if (!READ_ONCE(commit->unmarked) || commit->mode >= QCOW2_MODE_FAIL ||
+	    !READ_ONCE(commit->open))
+		return;
+	WRITE_ONCE(commit->unmarked, false);
+	if (commit->mark(commit))
+		qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);
+}
+
 /* One commit. Whoever wants another has queued the work again. */
 static void commit_work(struct work_struct *work)
 {
@@ -357,6 +370,7 @@ static void commit_work(struct work_struct *work)
 	struct qcow2_table_move move;
 	int ret;
 
+	mark_corrupt(commit);
 	if (commit_start(commit, &move)) {
 		ret = commit_write(commit, &move);
 		if (!ret) {
@@ -456,6 +470,7 @@ int qcow2_commit_init(struct qcow2_commit *commit)
 	commit->stalled = false;
 	commit->impatient = false;
 	commit->open = false;
+	commit->unmarked = false;
 	commit->fault = QCOW2_FAULT_NONE;
 	commit->fault_offset = 0;
 	return qcow2_commit_writer_init(commit);

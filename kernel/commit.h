@@ -65,6 +65,8 @@ struct qcow2_commit {
 	unsigned int max_dirty;		/* constant: slices that start a commit */
 	/* constant; any context */
 	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
+	/* constant; commit work, while open: corruption was found, tell it in the image */
+	int (*mark)(struct qcow2_commit *commit);
 	struct delayed_work work;
 	wait_queue_head_t room;		/* woken when slices became clean */
 	struct list_head waiters;	/* meta->lock: for the next START */
@@ -73,6 +75,7 @@ struct qcow2_commit {
 	bool stalled;			/* meta->lock: the running commit waits for space */
 	bool impatient;			/* meta->lock: nobody may wait for space */
 	bool open;			/* meta->lock: between activation and park */
+	bool unmarked;			/* set with mode ro, cleared by the commit work */
 	enum qcow2_mode mode;		/* READ_ONCE anywhere; worsened by qcow2_commit_worsen() */
 	enum qcow2_fault fault;
 	u64 fault_offset;

@@ -61,7 +61,8 @@ static int check_use(const struct qcow2_image *image, const struct qcow2_layer *
 
 	if (feature)
 		return refuse(error, feature, -EOPNOTSUPP);
-	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT))
+	if (layer->writable && !image->marked &&
+	    (h->incompatible_features & QCOW2_INCOMPAT_CORRUPT))
 		return refuse(error, "image is marked corrupt and must be repaired first",
 			      -EUCLEAN);
 	if (layer->writable && (h->incompatible_features & QCOW2_INCOMPAT_DIRTY))
@@ -438,6 +439,23 @@ int qcow2_image_clear_autoclear(struct qcow2_image *image, struct qcow2_commit *
 		return 0;
 	word = cpu_to_be64(image->header.autoclear_features & keep);
 	ret = qcow2_commit_header(commit, offsetof(struct qcow2_header_disk, autoclear_features),
+				  &word, sizeof(word));
+	return ret ?: qcow2_commit_barrier(commit);
+}
+
+int qcow2_image_mark_corrupt(struct qcow2_image *image, struct qcow2_commit *commit)
+{
+	struct qcow2_header *h = &image->header;
+	__be64 word;
+	int ret;
+
+	if (h->version < 3)
+		return 0;
+	image->marked = true;
+	h->incompatible_features |= QCOW2_INCOMPAT_CORRUPT;
+	word = cpu_to_be64(h->incompatible_features);
+	ret = qcow2_commit_header(commit,
+				  offsetof(struct qcow2_header_disk, incompatible_features),
 				  &word, sizeof(word));
 	return ret ?: qcow2_commit_barrier(commit);
 }

@@ -47,6 +47,7 @@ struct qcow2_image {
 	bool writable;			/* I: by the table */
 	bool drop_bitmaps;		/* I */
 	bool damaged;			/* found at activation: not writable */
+	bool marked;			/* its corrupt bit is ours: the mode is ro for good */
 	u64 size;			/* I after activation: guest bytes; any number for raw */
 	struct qcow2_backend backend;
 	struct qcow2_use use;
@@ -106,5 +107,11 @@ void qcow2_image_abort(struct qcow2_image *image);
  * before the first change. Only for a writable active image.
  */
 int qcow2_image_clear_autoclear(struct qcow2_image *image, struct qcow2_commit *commit);
+/*
+ * Set the corrupt bit, durably: from now on nobody writes to the image before
+ * it was repaired. Version 2 has no such bit. Only for a writable active
+ * image whose mode is ro; sleeps.
+ */
+int qcow2_image_mark_corrupt(struct qcow2_image *image, struct qcow2_commit *commit);
 
 #endif

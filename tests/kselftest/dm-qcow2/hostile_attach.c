@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Attaches one image after the other and does what the plan of hostile.py says.
+ *
+ *	hostile_attach FOLDER
+ *
+ * One process for all of them, with the ioctls of device-mapper, since a
+ * process costs more than an image here. Each line of FOLDER/plan is a step:
+ *
+ *	image NAME SECTORS ro|rw	the next image; the steps after it are its own
+ *	refused ERRNO SENTENCE		the table is not loaded, and the kernel says so
+ *	read SECTOR SECTORS BYTE|E	all are this byte, or an error
+ *	write SECTOR SECTORS ok|E	works and reads back, or an error
+ *	discard SECTOR SECTORS ok|E
+ *	mode MODE, bit 0|1		in the end; mode ro has raised an event
+ *	same				the file is what it was
+ *	metadata			no guest data lies where the tables of the image are
+ *
+ * What is not so is a line "# NAME: ...", and makes the exit code 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define NAME		"hostile"
+#define NODE		"/dev/hostile-test"
+#define PATTERN		0xee
+#define METADATA	7	/* clusters at the start of every image of the plan */
+#define SECONDS		60	/* for one image: more is a hang */
+
+static const struct {
+	const char *name;
+	int value;
+} errnos[] = {
+	{ "EINVAL", EINVAL }, { "EUCLEAN", EUCLEAN }, { "EOPNOTSUPP", EOPNOTSUPP },
+	{ "EFBIG", EFBIG }, { "ENOKEY", ENOKEY }, { "EPERM", EPERM },
+};
+
+static struct {
+	char name[64], path[512];
+	unsigned long long sectors;
+	int writable, attached, failed, node, bit;
+	uint64_t sum;
+	off_t size;
+} image;
+static const char *folder;
+static int control, kmsg, problems, images, refusals, readers, writers;
+static union {
+	struct dm_ioctl dm;
+	char bytes[16384];
+} request;
+static char *buffer;
+#define BUFFER	(2 << 20)
+
+static void __attribute__((format(printf, 1, 2))) problem(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	printf("# %s: ", image.name);
+	vprintf(format, list);
+	printf("\n");
+	fflush(stdout);
+	va_end(list);
+	problems++;
+}
+
+static void __attribute__((noreturn)) give_up(const char *what)
+{
+	printf("# %s: %s: %s\n", image.name, what, strerror(errno));
+	exit(2);
+}
+
+/* ------------------------------------------------------------------------
+ * The device
+ */
+
+static int dm(unsigned long command, unsigned int flags)
+{
+	request.dm.version[0] = DM_VERSION_MAJOR;
+	request.dm.version[1] = 0;
+	request.dm.version[2] = 0;
+	request.dm.data_size = sizeof(request);
+	request.dm.data_start = sizeof(request.dm);
+	request.dm.flags = flags;
+	snprintf(request.dm.name, sizeof(request.dm.name), NAME);
+	return ioctl(control, command, &request);
+}
+
+static int dm_simple(unsigned long command, unsigned int flags)
+{
+	memset(&request, 0, sizeof(request.dm));
+	return dm(command, flags);
+}
+
+static int load(void)
+{
+	struct dm_target_spec *spec = (void *)(request.bytes + sizeof(request.dm));
+
+	memset(&request, 0, sizeof(request));
+	request.dm.target_count = 1;
+	spec->length = image.sectors;
+	spec->next = sizeof(request) - sizeof(request.dm);
+	snprintf(spec->target_type, sizeof(spec->target_type), "qcow2");
+	snprintf((char *)(spec + 1), 1024, "1 qcow2 %s", image.path);
+	return dm(DM_TABLE_LOAD, image.writable ? 0 : DM_READONLY_FLAG) ? errno : 0;
+}
+
+/* The status line, in request. */
+static char *status(void)
+{
+	if (dm_simple(DM_TABLE_STATUS, DM_NOFLUSH_FLAG))
+		give_up("status");
+	return request.bytes + request.dm.data_start + sizeof(struct dm_target_spec);
+}
+
+/* What the kernel has said since the last call is in the buffer. */
+static const char *said(void)
+{
+	size_t length = 0;
+	ssize_t got;
+
+	while (length < BUFFER - 8192) {
+		got = read(kmsg, buffer + length, 8192);
+		if (got < 0 && errno == EPIPE)
+			continue;
+		if (got <= 0)
+			break;
+		length += got;
+	}
+	buffer[length] = 0;
+	return buffer;
+}
+
+static uint64_t sum(void)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+	int fd = open(image.path, O_RDONLY | O_CLOEXEC);
+	ssize_t got, i;
+
+	if (fd < 0)
+		give_up(image.path);
+	while ((got = read(fd, buffer, BUFFER)) > 0) {
+		for (i = 0; i < got; i++)
+			hash = (hash ^ (uint8_t)buffer[i]) * 0x100000001b3ULL;
+	}
+	close(fd);
+	return hash;
+}
+
+static off_t size(void)
+{
+	struct stat st;
+
+	if (stat(image.path, &st))
+		give_up(image.path);
+	return st.st_size;
+}
+
+static void attach(void)
+{
+	int failed;
+
+	if (image.attached || image.failed)
+		return;
+	image.failed = 1;
+	failed = load();
+	if (failed) {
+		problem("is refused: %s", strerror(failed));
+		return;
+	}
+	if (dm_simple(DM_DEV_SUSPEND, 0)) {
+		problem("cannot be resumed: %s", strerror(errno));
+		return;
+	}
+	unlink(NODE);
+	if (mknod(NODE, S_IFBLK | 0600, makedev(major(request.dm.dev), minor(request.dm.dev))))
+		give_up(NODE);
+	image.node = open(NODE, (image.writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
+	if (image.node < 0)
+		give_up(NODE);
+	image.attached = 1;
+	image.failed = 0;
+}
+
+static void detach(void)
+{
+	int i, bit;
+	uint8_t byte = 0;
+	int fd;
+
+	if (image.node >= 0)
+		close(image.node);
+	image.node = -1;
+	for (i = 0; dm_simple(DM_DEV_REMOVE, 0); i++) {
+		if (errno != EBUSY || i == 100)
+			give_up("remove");
+		usleep(50000);
+	}
+	image.attached = 0;
+	if (image.bit < 0)
+		return;
+	fd = open(image.path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, &byte, 1, 79) != 1)
+		give_up(image.path);
+	close(fd);
+	bit = byte >> 1 & 1;
+	if (bit != image.bit)
+		problem("the corrupt bit is %d", bit);
+}
+
+/* ------------------------------------------------------------------------
+ * Steps
+ */
+
+static void step_image(const char *rest)
+{
+	char how[3];
+
+	if (sscanf(rest, "%63s %llu %2s", image.name, &image.sectors, how) != 3)
+		give_up("image");
+	alarm(SECONDS);
+	snprintf(image.path, sizeof(image.path), "%s/%s", folder, image.name);
+	image.writable = !strcmp(how, "rw");
+	image.bit = -1;
+	image.node = -1;
+	image.failed = 0;
+	image.size = size();
+	image.sum = sum();
+	said();
+	if (dm_simple(DM_DEV_CREATE, 0))
+		give_up("create");
+	images++;
+}
+
+static void step_refused(const char *rest)
+{
+	const char *sentence = strchr(rest, ' ') + 1, *words;
+	int failed = load(), wanted = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(errnos) / sizeof(*errnos); i++) {
+		if (!strncmp(rest, errnos[i].name, sentence - rest - 1))
+			wanted = errnos[i].value;
+	}
+	if (failed != wanted)
+		problem("the table is answered with %s", failed ? strerror(failed) : "success");
+	words = said();
+	if (!strstr(words, sentence))
+		problem("nobody says \"%s\": %.400s", sentence, words);
+	refusals++;
+	detach();
+	if (sum() != image.sum)
+		problem("the file was changed");
+}
+
+static void step_read(unsigned long long sector, size_t length, const char *what)
+{
+	ssize_t got;
+	size_t i;
+
+	got = pread(image.node, buffer, length, sector * 512);
+	if (*what == 'E') {
+		if (got >= 0)
+			problem("sector %llu can be read", sector);
+		else if (errno != EIO)
+			problem("sector %llu: %s", sector, strerror(errno));
+		return;
+	}
+	if (got != (ssize_t)length) {
+		problem("sector %llu: %s", sector, got < 0 ? strerror(errno) : "a short read");
+		return;
+	}
+	for (i = 0; i < length; i++) {
+		if ((uint8_t)buffer[i] != atoi(what)) {
+			problem("byte %llu is %#x, not %#x", sector * 512 + i, (uint8_t)buffer[i],
+				atoi(what));
+			return;
+		}
+	}
+}
+
+static void step_write(unsigned long long sector, size_t length, const char *what, int discard)
+{
+	uint64_t range[2] = { sector * 512, length };
+	char pattern[8];
+	int failed = 0;
+
+	memset(buffer, PATTERN, length);
+	if (discard)
+		failed = ioctl(image.node, BLKDISCARD, range) ? errno : 0;
+	else if (pwrite(image.node, buffer, length, sector * 512) != (ssize_t)length)
+		failed = errno;
+	if (failed && failed != EIO)
+		problem("write to %llu: %s", sector, strerror(failed));
+	if (!failed != (*what == 'o')) {
+		problem("write to sector %llu: %s", sector, strerror(failed));
+	} else if (!failed && !discard) {
+		snprintf(pattern, sizeof(pattern), "%d", PATTERN);
+		step_read(sector, length, pattern);
+	}
+}
+
+static void step_mode(const char *wanted)
+{
+	char *text, mode[16] = "";
+	int i;
+
+	/* What was answered is committed, and the error of a flush is told by the mode. */
+	fsync(image.node);
+	text = status();
+	if (sscanf(text, "1 %15s", mode) != 1 || strcmp(mode, wanted))
+		problem("mode is not %s: %s", wanted, text);
+	if (strcmp(wanted, "ro"))
+		return;
+	if (strstr(text, "last=none"))
+		problem("no cause: %s", text);
+	/* An event is sent by somebody else, soon. */
+	for (i = 0; i < 100 && !request.dm.event_nr; i++) {
+		usleep(20000);
+		status();
+	}
+	if (!request.dm.event_nr)
+		problem("no event");
+}
+
+/* The tables of the image have no sector of the pattern in them. */
+static void step_metadata(void)
+{
+	uint8_t header[24];
+	size_t length, at, i;
+	int fd = open(image.path, O_RDONLY | O_CLOEXEC);
+
+	detach();
+	if (fd < 0 || pread(fd, header, sizeof(header), 0) != sizeof(header))
+		give_up(image.path);
+	length = (size_t)METADATA << header[23];
+	if (size() < image.size)
+		problem("the file was cut to %lld bytes", (long long)size());
+	if (memcmp(header, "QFI\xfb", 4))
+		problem("the header is gone");
+	else if (pread(fd, buffer, length, 0) != (ssize_t)length)
+		problem("the file is too short");
+	for (at = 0; at < length; at += 512) {
+		for (i = 0; i < 512 && (uint8_t)buffer[at + i] == PATTERN; i++)
+			;
+		if (i == 512)
+			problem("guest data lies at %#zx", at);
+	}
+	close(fd);
+	writers++;
+}
+
+static void step_same(void)
+{
+	char *text = status(), mode[16] = "";
+
+	if (sscanf(text, "1 %15s", mode) != 1 || strcmp(mode, "ro"))
+		problem("mode is %s", mode);
+	detach();
+	if (sum() != image.sum)
+		problem("the file was changed");
+	readers++;
+}
+
+static void step(char *line)
+{
+	unsigned long long sector;
+	unsigned int sectors;
+	char what[8];
+	char *rest = strchr(line, ' ');
+
+	if (rest)
+		*rest++ = 0;
+	if (!strcmp(line, "image")) {
+		step_image(rest);
+		return;
+	}
+	if (!strcmp(line, "refused")) {
+		step_refused(rest);
+		return;
+	}
+	attach();
+	if (!image.attached) {
+		if (!rest)	/* the last step */
+			detach();
+		return;
+	}
+	if (!strcmp(line, "same")) {
+		step_same();
+	} else if (!strcmp(line, "metadata")) {
+		step_metadata();
+	} else if (!strcmp(line, "mode")) {
+		step_mode(rest);
+	} else if (!strcmp(line, "bit")) {
+		image.bit = atoi(rest);
+	} else {
+		if (sscanf(rest, "%llu %u %7s", &sector, &sectors, what) != 3 || sectors * 512UL > BUFFER)
+			give_up(line);
+		if (!strcmp(line, "read"))
+			step_read(sector, sectors * 512UL, what);
+		else
+			step_write(sector, sectors * 512UL, what, !strcmp(line, "discard"));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char line[1024];
+	FILE *plan;
+
+	if (argc != 2)
+		return 2;
+	folder = argv[1];
+	snprintf(line, sizeof(line), "%s/plan", folder);
+	plan = fopen(line, "re");
+	control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (!plan || control < 0 || kmsg < 0 || posix_memalign((void **)&buffer, 65536, BUFFER + 1))
+		give_up("start");
+	lseek(kmsg, 0, SEEK_END);
+	while (fgets(line, sizeof(line), plan)) {
+		line[strcspn(line, "\n")] = 0;
+		step(line);
+	}
+	unlink(NODE);
+	printf("# %d images: %d refused, %d read, %d written\n", images, refusals, readers, writers);
+	return problems || !images || refusals + readers + writers != images;
+}
