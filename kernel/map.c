@@ -387,7 +387,7 @@ static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff)
 	if (why || !check.table)
 		return ERR_PTR(why ? -EUCLEAN : -ENOENT);
 	hoff = l2_slice_hoff(map, check.table, goff, &index);
-	/* The file has become shorter: what is no longer there must not read as a table of holes. */
+	/* The file was cut: what is no longer there must not read as a table of holes. */
 	if (hoff >= qcow2_backend_size(map->meta->backend))
 		return ERR_PTR(-EUCLEAN);
 	slice = qcow2_meta_read(map->meta, hoff, QCOW2_SLICE_L2, table_unchanged, &check);

@@ -52,11 +52,7 @@ cleanup() {
 		losetup -d "${LOOPS[at]}" 2>/dev/null || true
 	done
 	# A loop device goes a moment after its last user.
-	for ((at = 0; at < 20; at++)); do
-		mountpoint -q "$DIR" || break
-		umount "$DIR" 2>/dev/null && break
-		sleep 0.1
-	done
+	until ! mountpoint -q "$DIR" || umount "$DIR" 2>/dev/null || ((++at > 20)); do sleep 0.1; done
 	[ "$rc" = 0 ] || [ "$rc" = 4 ] || echo "# exit $rc"
 	echo "1..$KTAP_N"
 	grep -q '^dm_qcow2 ' /proc/modules && { rmmod dm_qcow2 || { echo "# the module does not unload"; rc=1; }; }

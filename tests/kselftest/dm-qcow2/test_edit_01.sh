@@ -4,6 +4,7 @@
 #
 # Every edit of a mounted device with a writer on it: the writer sees nothing of it, the image is clean.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

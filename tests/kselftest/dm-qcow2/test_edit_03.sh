@@ -5,6 +5,7 @@
 # The tool is killed at random moments of an edit, and its guardian too: the device runs again, image
 # and data are whole.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -4,6 +4,7 @@
 #
 # snapshot create --external of a mounted device: the old image does not change any more.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -4,6 +4,7 @@
 #
 # resize --fs, and edits of an image on a block device.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

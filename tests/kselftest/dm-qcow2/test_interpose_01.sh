@@ -4,6 +4,7 @@
 #
 # Layers without state over a mounted device with a writer on it, and snapshots made and deleted beneath.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"

@@ -4,6 +4,7 @@
 #
 # Layers with state over a mounted device with a writer on it: era, snapshot, mirror.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"

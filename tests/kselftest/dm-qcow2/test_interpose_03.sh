@@ -4,6 +4,7 @@
 #
 # What interpose refuses, and what is refused while a layer is there; the device runs on.
 # timeout=150
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"

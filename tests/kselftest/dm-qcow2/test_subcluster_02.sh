@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Extended L2: random writes, zeroes and discards at depth 32 over all states: content, no errors, no leaks.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

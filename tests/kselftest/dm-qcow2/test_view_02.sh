@@ -4,6 +4,7 @@
 #
 # What a view is: which snapshot a word means, its size, its locks, what it refuses, what attaching reads.
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
+# series=6.1
 . "$(dirname "$0")/locks.sh"
 
 # names IMAGE ID TAG...: give the snapshots other ids and tags, each as long as the old one.

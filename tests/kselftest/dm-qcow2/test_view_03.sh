@@ -6,6 +6,7 @@
 # snapshot that is taken away nevertheless makes its view stale and no other.
 # timeout=200
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+# series=6.1
 . "$(dirname "$0")/edit.sh"
 
 # shown NAME RAW

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Compressed clusters that are valid, though QEMU would not write them: streams, frames, places.
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/zip.sh
 . "$(dirname "$0")/zip.sh"

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Compressed clusters that are damaged, or lie where none may: an error there and nowhere else. What is damaged can be replaced.
+# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/zip.sh
 . "$(dirname "$0")/zip.sh"
