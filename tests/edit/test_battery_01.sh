@@ -58,6 +58,7 @@ succeeds "snapshot --help" "snapshot apply" snapshot --help
 fails 2 "help: unknown command of a group" "'snapshot frob' is not a command" help snapshot frob
 fails 2 "create: no tag" "missing argument, TAG" snapshot create ./x
 fails 2 "create: empty tag" "1 to 255 bytes" snapshot create ./x ""
+fails 2 "create: the tag of backups" "backups make and delete" snapshot create ./x qcow2ctl-backup
 fails 2 "create: long tag" "1 to 255 bytes" snapshot create ./x "$(printf 'x%.0s' {1..256})"
 fails 2 "create: tag with --external" "there is no TAG" snapshot create ./x y --external z
 for size in 1 +1 -513 ++1M +-1M 1.5G "" + -; do

@@ -4,6 +4,7 @@
  * snapshot create, list, apply, delete.
  */
 #include <string.h>
+#include "../lib/backup_point.h"
 #include "../lib/err.h"
 #include "../lib/snapshot.h"
 #include "../lib/snapshot_edit.h"
@@ -41,6 +42,8 @@ static int run_create(void *data, char **operands)
 		return err_usage("missing argument, TAG");
 	if (!*operands[1] || strlen(operands[1]) > MAX_TAG)
 		return err_usage("TAG: it has 1 to %d bytes", MAX_TAG);
+	if (!strcmp(operands[1], BACKUP_TAG))
+		return err_usage("TAG: %s is what backups make and delete", BACKUP_TAG);
 	return snapshot_create(operands[0], operands[1], &args->edit);
 }
 
