@@ -72,16 +72,9 @@ static int open_image(struct backup *b)
 		.path = request->to, .version = 3, .cluster_bits = CLUSTER_BITS, .refcount_order = 4,
 		.size = b->point.size, .backing = request->base, .backing_raw = request->base_raw,
 	};
-	MEM_FREE char *folder = NULL;
-	const char *slash = strrchr(request->to, '/');
-	struct stat st;
-	int ret;
+	int ret = guard_check_places(&b->point.device, request->to);
 
-	folder = slash ? mem_strndup(request->to, slash - request->to + 1) : mem_strdup(".");
-	ret = guard_check_places(&b->point.device, stat(request->to, &st) ? folder : request->to);
-	if (ret)
-		return ret;
-	return create_filled_open(&b->filled, &create, request->since);
+	return ret ? ret : create_filled_open(&b->filled, &create, request->since);
 }
 
 /* Who uses the device goes first; but nobody may wait for us when it is suspended. */

@@ -5,6 +5,7 @@
  * other mapped devices and images, as far as sysfs and the mount table show it.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +121,20 @@ static bool file_is_on(const char *path, dev_t device, int depth)
 	return stx.stx_mask & STATX_MNT_ID && mount_is_on(stx.stx_mnt_id, device, depth);
 }
 
+/* A file that is not there yet will be where its folder is. */
+static bool place_is_on(const char *path, dev_t device)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (stat(path, &st) && errno == ENOENT) {
+		MEM_FREE char *folder = slash ? mem_strndup(path, slash - path + 1) : mem_strdup(".");
+
+		return file_is_on(folder, device, 0);
+	}
+	return file_is_on(path, device, 0);
+}
+
 static int refuse(const struct device *device, const char *path)
 {
 	MEM_FREE char *shown = text_printable(path);
@@ -163,7 +178,7 @@ int guard_check_places(const struct device *device, const char *file)
 		if (file_is_on(device->table.paths[i], number, 0))
 			return refuse(device, device->table.paths[i]);
 	}
-	if (file && file_is_on(file, number, 0))
+	if (file && place_is_on(file, number))
 		return refuse(device, file);
 	if (file_is_on(RUN_FOLDER, number, 0))
 		return refuse(device, RUN_FOLDER);
