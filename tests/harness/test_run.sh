@@ -54,5 +54,17 @@ done <<'EOF'
 ^failed  kselftest-6.1 panic_01 .*the machine died
 ^2 passed, 7 failed, 1 skipped$
 EOF
+
+# A machine that a test has broken, and that does not even go down.
+cat >"$tree/scripts/vm-run" <<'EOF'
+#!/bin/bash
+while [ "$1" != --rw ]; do shift; done
+mv "$2"/todo/* "$2/taken/"
+printf '%s\n' ready "begin test_good_01.sh 1" "end test_good_01.sh 3 0.1 -"
+exec sleep 1000
+EOF
+sed -i 's/^STALL = 90 /STALL = 5 /' "$tree/tests/run"
+timeout 60 "$tree/tests/run" kselftest-6.1 good_01 >>"$tree/out" 2>&1 || true
+grep -q "^failed  kselftest-6.1 machine the machine died" "$tree/out" || { echo "a machine that does not end"; failed=1; }
 [ $failed = 0 ] || cat "$tree/out"
 exit $failed

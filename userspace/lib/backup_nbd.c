@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,7 +52,7 @@ static pid_t start(const struct backup_point *point)
 				 "--unix", request->nbd };
 	int n = 6;
 	sigset_t none;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	if (limited)
 		args[n++] = "--filter=rate";
@@ -61,6 +62,9 @@ static pid_t start(const struct backup_point *point)
 		args[n++] = rate;
 	pid = fork();
 	if (!pid) {
+		/* Before the program can do it: we may be killed by then. */
+		if (prctl(PR_SET_PDEATHSIG, SIGTERM) || getppid() != parent)
+			_exit(127);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		signal(SIGPIPE, SIG_DFL);

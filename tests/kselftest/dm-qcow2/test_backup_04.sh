@@ -76,6 +76,7 @@ begun log --nbd "unix:$DIR/socket"
 kill -KILL "$BACKUP"
 wait "$BACKUP" || true
 sleep 1
+! pgrep -x nbdkit >/dev/null || fail "the server is left"
 does recover
 untouched
 cmp /dev/mapper/q model.raw || fail "the device is not what was written"
