@@ -83,6 +83,7 @@ ramdisk() {
 	fi
 	blockdev --flushbufs "/dev/ram$1"
 	wipefs -qa "/dev/ram$1"
+	dd if=/dev/zero of="/dev/ram$1" bs=4k count=1 status=none	# qcow2, which wipefs does not know
 	[ "$2" -le 600 ] || fail "a RAM disk has 600 MiB"
 }
 

@@ -21,6 +21,7 @@ end_host() {
 	nbd-client -d /dev/nbd0 >/dev/null 2>&1
 	[ -z "$SERVER" ] || kill "$SERVER" 2>/dev/null
 	ip netns del far 2>/dev/null
+	umount -R /run/netns 2>/dev/null
 	(exit "$rc")
 	end_writer
 }

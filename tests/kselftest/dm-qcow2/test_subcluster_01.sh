@@ -34,7 +34,8 @@ qemu-io -f qcow2 low.qcow2 <16384.io >/dev/null
 create -o cluster_size=4k -b low.qcow2 -F qcow2 mid.qcow2 1M
 qemu-io -f qcow2 -c 'write -P 7 100k 12k' -c 'write -z 300k 8k' mid.qcow2 >/dev/null
 create -o extended_l2=on,cluster_size=64k,preallocation=metadata -b mid.qcow2 -F qcow2 a.qcow2 900k
-qemu-io -f qcow2 a.qcow2 <65536.io >/dev/null
+# Some of it fails: compressed data over what is allocated.
+qemu-io -f qcow2 a.qcow2 <65536.io >/dev/null 2>&1 || true
 qemu-img convert -f qcow2 -O raw a.qcow2 model.raw
 attach_ro q a.qcow2 -b qcow2:mid.qcow2 -b qcow2:low.qcow2 -b raw:base.raw
 want "content differs" cmp model.raw /dev/mapper/q
