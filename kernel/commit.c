@@ -353,7 +353,7 @@ static void commit_stalled(struct qcow2_commit *commit)
 /* The mode fell to ro. A commit that follows still writes what was answered before. */
 static void mark_corrupt(struct qcow2_commit *commit)
 {
-	if (!READ_ONCE(commit->unmarked) || commit->mode >= QCOW2_MODE_FAIL ||
+	if (!READ_ONCE(commit->unmarked) || qcow2_commit_mode(commit) >= QCOW2_MODE_FAIL ||
 	    !READ_ONCE(commit->open))
 		return;
 	WRITE_ONCE(commit->unmarked, false);

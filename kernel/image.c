@@ -159,15 +159,14 @@ static int check_tables(const struct qcow2_image *image, const char **error)
 	return 0;
 }
 
-static int join_claim(struct qcow2_image *image, struct dm_target *ti,
-		      const struct qcow2_layer *layer, const char **error)
+int qcow2_image_join(struct qcow2_backend *backend, struct qcow2_use *use, struct dm_target *ti,
+		     const struct qcow2_layer *layer, const char **error)
 {
-	struct qcow2_backend *backend = &image->backend;
 	struct qcow2_claim_args args = {
 		.file = backend->file ?: backend->node,
 		.dev = backend->bdev ? backend->bdev->bd_dev : 0,
 		.same_file = backend->same_file,
-		.role = image->writable ? QCOW2_ROLE_WRITER : QCOW2_ROLE_READER,
+		.role = layer->writable ? QCOW2_ROLE_WRITER : QCOW2_ROLE_READER,
 		.table = ti->table,
 	};
 	int ret;
@@ -176,9 +175,9 @@ static int join_claim(struct qcow2_image *image, struct dm_target *ti,
 		args.role = QCOW2_ROLE_VIEW;
 		args.recheck = qcow2_view_recheck;
 	}
-	ret = qcow2_claim_join(&image->use, &args, error);
-	if (!ret && backend->same_file && image->writable)
-		qcow2_backend_use_file(backend, qcow2_claim_file(&image->use));
+	ret = qcow2_claim_join(use, &args, error);
+	if (!ret && backend->same_file && layer->writable)
+		qcow2_backend_use_file(backend, qcow2_claim_file(use));
 	return ret;
 }
 
@@ -239,7 +238,7 @@ int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 	ret = qcow2_backend_open(&image->backend, ti, layer->path, layer->writable, error);
 	if (ret)
 		return ret;
-	ret = join_claim(image, ti, layer, error);
+	ret = qcow2_image_join(&image->backend, &image->use, ti, layer, error);
 	if (ret)
 		goto out_close;
 	if (image->raw)

@@ -69,27 +69,6 @@ int qcow2_image_data_check(const struct qcow2_image *image, const char **error)
 	return 0;
 }
 
-static int join_claim(struct qcow2_image *image, struct dm_target *ti, const char **error)
-{
-	struct qcow2_data_file *data = image->data_file;
-	struct qcow2_backend *backend = &data->backend;
-	struct qcow2_claim_args args = {
-		.file = backend->file ?: backend->node,
-		.dev = backend->bdev ? backend->bdev->bd_dev : 0,
-		.same_file = backend->same_file,
-		.role = image->writable ? QCOW2_ROLE_WRITER : QCOW2_ROLE_READER,
-		.table = ti->table,
-	};
-	int ret;
-
-	if (is_same(backend, &image->backend))
-		return refuse(error, "data file is the image itself", -EINVAL);
-	ret = qcow2_claim_join(&data->use, &args, error);
-	if (!ret && backend->same_file && image->writable)
-		qcow2_backend_use_file(backend, qcow2_claim_file(&data->use));
-	return ret;
-}
-
 int qcow2_image_data_open(struct qcow2_image *image, struct dm_target *ti,
 			  const struct qcow2_layer *layer, const char **error)
 {
@@ -110,7 +89,9 @@ int qcow2_image_data_open(struct qcow2_image *image, struct dm_target *ti,
 	}
 	image->data_file = data;
 	image->data = &data->backend;
-	ret = join_claim(image, ti, error);
+	if (is_same(image->data, &image->backend))
+		return refuse(error, "data file is the image itself", -EINVAL);
+	ret = qcow2_image_join(image->data, &data->use, ti, layer, error);
 	return ret ?: qcow2_image_data_check(image, error);
 }
 

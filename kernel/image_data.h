@@ -32,4 +32,11 @@ void qcow2_image_data_close(struct qcow2_image *image);
 /* Has the file what the header of now says? Constructor and preresume. */
 int qcow2_image_data_check(const struct qcow2_image *image, const char **error);
 
+/*
+ * Constructor: a claim on the image or on its data file, which lies in @backend,
+ * with the role that @layer gives. qcow2_claim_leave() takes it back.
+ */
+int qcow2_image_join(struct qcow2_backend *backend, struct qcow2_use *use, struct dm_target *ti,
+		     const struct qcow2_layer *layer, const char **error);
+
 #endif
