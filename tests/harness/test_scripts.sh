@@ -18,6 +18,11 @@ chmod +x "$temp/bin/apt-get"
 PATH="$temp/bin:$PATH" scripts/setup build vm test kernels || complain "setup: does something on a second run"
 scripts/setup moon 2>/dev/null && complain "setup: takes an unknown group"
 
+# The seeded faults fit the sources of today.
+for fault in tests/mutants/*.patch; do
+	patch --dry-run -s -p0 -i "$fault" >"$temp/out" 2>&1 || complain "$fault: $(cat "$temp/out")"
+done
+
 # Each rule of style, alone.
 mkdir -p "$temp/tree/kernel"
 cp -r scripts "$temp/tree/"
