@@ -22,6 +22,17 @@ look() {
 	esac
 }
 
+# checked NAME ERRORS LEAKS: one online check, and what it finds.
+checked() {
+	dmsetup message "$1" 0 check
+	look "$1" check
+	while [[ $FOUND == running:* ]]; do
+		sleep 0.05
+		look "$1" check
+	done
+	[ "$FOUND" = "done:$2:$3" ] || fail "$1: check=$FOUND: $(dmesg | grep check: | tail -5)"
+}
+
 # is NAME KEY VALUE
 is() {
 	look "$1" "$2"

@@ -47,17 +47,6 @@ with open(sys.argv[1], "r+b") as file:
 EOP
 }
 
-# found NAME ERRORS LEAKS: one check.
-found() {
-	dmsetup message "$1" 0 check
-	look "$1" check
-	while [[ $FOUND == running:* ]]; do
-		sleep 0.05
-		look "$1" check
-	done
-	[ "$FOUND" = "done:$2:$3" ] || fail "$1: check=$FOUND: $(dmesg | grep check: | tail -5)"
-}
-
 # under_load NAME ERRORS LEAKS: as many checks as are made while somebody writes; sets CHECKS.
 under_load() {
 	local writer
@@ -65,7 +54,7 @@ under_load() {
 	exercise "$1" model.raw 5 "$4" &
 	writer=$!
 	while [ -e /proc/$writer ] || [ $CHECKS = 0 ]; do
-		found "$1" "$2" "$3"
+		checked "$1" "$2" "$3"
 		CHECKS=$((CHECKS + 1))
 	done
 	wait $writer || fail "the disk is not what was written"
@@ -83,7 +72,7 @@ for size in $(some 512 64k); do
 	attach q a.qcow2 commit_ms 50
 	is q check none
 	event=$(dmsetup info -c --noheadings -o events q)
-	found q 0 0
+	checked q 0 0
 	[ "$(dmsetup info -c --noheadings -o events q)" -gt "$event" ] || fail "no event"
 	under_load q 0 0 400
 	does check --online q
@@ -96,7 +85,7 @@ for size in $(some 512 64k); do
 
 	damage a.qcow2 leak
 	attach q a.qcow2
-	found q 0 1
+	checked q 0 1
 	under_load q 0 1 200
 	answers 3 "leaks:? +1" check --online q
 	is q mode rw
@@ -106,12 +95,12 @@ for size in $(some 512 64k); do
 	cp a.qcow2 b.qcow2
 	damage a.qcow2 copied
 	attach q a.qcow2
-	found q 1 1
+	checked q 1 1
 	answers 2 '"errors": ?1' check --online --json q
 	detach q
 	damage b.qcow2 twice
 	attach q b.qcow2
-	found q 1 1
+	checked q 1 1
 	dmsetup suspend q
 	is q check done:1:1
 	dmsetup resume q

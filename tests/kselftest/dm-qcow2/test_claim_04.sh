@@ -41,7 +41,12 @@ deferred() {
 	dmsetup remove --deferred q
 	holds a.qcow2 "$RW 300"
 	exec 8<&-
-	while ! gone q; do sleep 0.1; done
+	# The name goes first, then a worker of device-mapper puts the table away.
+	for _ in {1..50}; do
+		bytes a.qcow2
+		! gone q || [ -n "$BYTES" ] || break
+		sleep 0.1
+	done
 }
 twice_loaded() {
 	table a.qcow2 | dmsetup load q

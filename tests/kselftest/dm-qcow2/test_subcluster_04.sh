@@ -10,17 +10,6 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-# checked NAME: the online check finds nothing.
-checked() {
-	dmsetup message "$1" 0 check
-	look "$1" check
-	while [[ $FOUND == running:* ]]; do
-		sleep 0.05
-		look "$1" check
-	done
-	[ "$FOUND" = done:0:0 ] || fail "$1: check=$FOUND: $(dmesg | grep check: | tail -5)"
-}
-
 subcluster.py commands 5 40 16384 65536
 head -c 300032 /dev/urandom >base.raw
 create -o extended_l2=on,cluster_size=16k -b base.raw -F raw low.qcow2 800k
@@ -42,7 +31,7 @@ for _ in 1 2 3; do
 	dmsetup suspend q
 	dmsetup resume q
 done
-checked q
+checked q 0 0
 wait $! || fail "writes beside suspends and a check"
 blockdev --flushbufs /dev/mapper/v
 want "the view differs after writes" cmp one.raw /dev/mapper/v
@@ -55,7 +44,7 @@ exercise q model.raw 2 60 -w -m 200
 want "snapshot delete" qcow2ctl snapshot delete q one
 want "resize" qcow2ctl resize q 3M
 truncate -s 3M model.raw
-checked q
+checked q 0 0
 exercise q model.raw 3 60 -w -m 200
 want "check" qcow2ctl check q
 SECTORS=$(($(stat -c %s two.raw) / 512)) attach_ro v a.qcow2 "${chain[@]}" snapshot two

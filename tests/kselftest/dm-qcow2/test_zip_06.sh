@@ -11,29 +11,31 @@
 . "$HERE/zip.sh"
 
 scratch ext4
-packable content.raw 8 3
+packable content.raw 24 3
 qemu-img convert -c -f raw -O qcow2 content.raw a.qcow2
 attach q a.qcow2
-# The same clusters by one reader and by sixteen, nothing cached. The best of some pairs counts: other
-# machines take processors away.
-python3 - content.raw <<'PY' || fail "sixteen readers are not 1.5 times as fast as one"
-import mmap, os, subprocess, sys, threading, time
+# The same clusters by one reader and by sixteen, nothing cached: 1.5 times as fast where two processors
+# are two. Other machines may take some of that away: the same is asked of sums of the same clusters in
+# two threads just before and after, and the readers reach three quarters of what those show.
+python3 - content.raw <<'PY' || fail "sixteen readers wait for each other"
+import hashlib, mmap, os, subprocess, sys, threading, time
 disk = os.open("/dev/mapper/q", os.O_RDONLY | os.O_DIRECT)
 with open(sys.argv[1], "rb") as file:
     content = file.read()
 clusters = len(content) >> 16
-wrong = []
+there = mmap.mmap(-1, len(content))
+buffers = [memoryview(there)[cluster << 16:cluster + 1 << 16] for cluster in range(clusters)]
 
 def read(first, step):
-    buffer = mmap.mmap(-1, 65536)
     for cluster in range(first, clusters, step):
-        if os.preadv(disk, [buffer], cluster << 16) != 65536 or buffer[:] != content[cluster << 16:cluster + 1 << 16]:
-            wrong.append(cluster)
+        os.preadv(disk, [buffers[cluster]], cluster << 16)
 
 def run(readers):
     for word in ("suspend", "resume"):
         subprocess.run(["dmsetup", word, "q"], check=True)
-    threads = [threading.Thread(target=read, args=(number, readers)) for number in range(readers)]
+    return timed([threading.Thread(target=read, args=(number, readers)) for number in range(readers)])
+
+def timed(threads):
     start = time.monotonic()
     for thread in threads:
         thread.start()
@@ -41,22 +43,37 @@ def run(readers):
         thread.join()
     return time.monotonic() - start
 
+def sums(times):
+    for _ in range(times):
+        hashlib.sha256(content).digest()
+
+def processors():
+    alone = timed([threading.Thread(target=sums, args=(4,))])
+    return alone / timed([threading.Thread(target=sums, args=(2,)) for _ in range(2)])
+
 run(1)
-best = 0
-for _ in range(8):
-    one, sixteen = run(1), run(16)
-    best = max(best, one / sixteen)
-    print(f"# one {one:.2f} s, sixteen {sixteen:.2f} s")
-    if best >= 1.5:
+good = False
+for _ in range(24):
+    before = processors()
+    there[:] = bytes(len(content))
+    gain = run(1)
+    wrong = there[:] != content
+    there[:] = bytes(len(content))
+    gain /= run(16)
+    wrong |= there[:] != content
+    limit = max(before, processors())
+    print(f"# sixteen are {gain:.2f} times as fast as one, two processors {limit:.2f}")
+    good = gain >= max(0.75 * limit, 1.25)
+    if good or wrong:
         break
-print("# wrong:", wrong[:5])
-sys.exit(best < 1.5 or bool(wrong))
+sys.exit("# wrong content" if wrong else not good)
 PY
 is q ioerrs 0
 detach q
 ok "sixteen readers"
 
 # Each job has more than 6 MiB here.
+truncate -s 8M content.raw
 qemu-img convert -c -f raw -O qcow2 -o cluster_size=2M,compression_type=zstd content.raw b.qcow2
 attach q b.qcow2
 python3 - content.raw <<'PY' || fail "content differs"
