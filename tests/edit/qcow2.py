@@ -74,10 +74,10 @@ def digest_of(pieces):
 
 
 class Image:
-    """One QCOW2 image; data are the bytes of the file."""
+    """One QCOW2 image; data are the bytes of the file, guest those of where the clusters lie."""
 
     def __init__(self, data, below=None):
-        self.data = data
+        self.data = self.guest = data
         self.below = below
         (magic, self.version, backing, backing_length, bits, self.size, self.crypt, self.l1_size, self.l1_at,
          _, _, self.nr_snapshots, self.snapshots_at) = struct.unpack(">IIQIIQIIQQIIQ", data[:72])
@@ -89,16 +89,29 @@ class Image:
         self.entry = 16 if self.extended else 8
         self.per_table = self.cluster // self.entry
         self.backing = bytes(data[backing:backing + backing_length]).decode() if backing else None
+        self.raw_data = bool(self.version > 2 and self.incompatible & 4 and data[95] & 2)
+        self.data_file = self.extension(0x44415441).decode() if self.incompatible & 4 else None
         self.l1 = self.table(self.l1_at, self.l1_size)
+
+    def extension(self, wanted):
+        """Return the bytes of a header extension."""
+        at = struct.unpack(">I", self.data[100:104])[0]
+        kind = None
+        while kind != 0:
+            kind, length = struct.unpack(">II", self.data[at:at + 8])
+            if kind == wanted:
+                return bytes(self.data[at + 8:at + 8 + length])
+            at += 8 + (length + 7 & ~7)
+        return b""
 
     def table(self, offset, count):
         """Return a table of 64-bit entries."""
         part = bytes(self.data[offset:offset + 8 * count])
         return struct.unpack(f">{count}Q", part + bytes(8 * count - len(part)))
 
-    def host(self, offset, length):
+    def host(self, offset, length, of=None):
         """Return bytes of the file; behind its end there are zeros."""
-        part = bytes(self.data[offset:offset + length])
+        part = bytes((of or self.data)[offset:offset + length])
         return part + bytes(length - len(part))
 
     def under(self, offset, length):
@@ -115,22 +128,25 @@ class Image:
             assert len(data) == self.cluster, "damaged compressed cluster"
             return data
         at = raw & OFFSET
+        assert not self.data_file or at in (0, goff), "data at another place of the data file"
         if self.extended:
             return self.subclusters(at, bitmap, goff)
         if raw & 1 and self.version > 2:
             return None
-        return self.host(at, self.cluster) if at else self.under(goff, self.cluster)
+        if at or self.data_file and raw >> 63:
+            return self.host(at, self.cluster, self.guest)
+        return self.under(goff, self.cluster)
 
     def subclusters(self, at, bitmap, goff):
         """Return the bytes of a cluster with extended L2."""
         if bitmap == 0xFFFFFFFF:
-            return self.host(at, self.cluster)
+            return self.host(at, self.cluster, self.guest)
         if bitmap == 0:
             return self.under(goff, self.cluster)
         size, parts = self.cluster // 32, []
         for bit in range(32):
             if bitmap >> bit & 1:
-                parts.append(self.host(at + bit * size, size))
+                parts.append(self.host(at + bit * size, size, self.guest))
             elif bitmap >> (32 + bit) & 1:
                 parts.append(bytes(size))
             else:
@@ -218,6 +234,9 @@ def load(path, data=None):
     if data[:4] != b"QFI\xfb":
         return Raw(data)
     image = Image(data)
+    if image.data_file:
+        with open(os.path.join(os.path.dirname(path), image.data_file), "rb") as file:
+            image.guest = file.read()
     if image.backing:
         image.below = load(os.path.join(os.path.dirname(path), image.backing))
     return image

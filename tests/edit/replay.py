@@ -27,22 +27,12 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import datafile  # noqa: E402 pylint: disable=wrong-import-position
 import qcow2  # noqa: E402 pylint: disable=wrong-import-position
-from varieties import OVERLAYS, VARIETIES, opened  # noqa: E402 pylint: disable=wrong-import-position
+from disks import FULL, Disk, Wrong, check, expect, records, same_as_qemu, tears  # noqa: E402 pylint: disable=wrong-import-position
+from varieties import OVERLAYS, VARIETIES  # noqa: E402 pylint: disable=wrong-import-position
 
-FULL = bool(os.environ.get("QCOW2_FULL"))
 TOOL, RECORDER = map(os.path.abspath, sys.argv[1:3])
-HEAD = struct.Struct("=QQQQ")
-
-
-class Wrong(Exception):
-    """What is not as it should be."""
-
-
-def expect(condition, text):
-    """Complain unless condition."""
-    if not condition:
-        raise Wrong(text)
 
 
 # ---- Edits: what they are called, what they do to the views of an image, None if they do not fit it.
@@ -54,6 +44,8 @@ def first(image):
 
 def create(image):
     """snapshot create: one more view, of the disk."""
+    if image.data_file:
+        return None
     views = image.views()
     name = str(max([int(number) for number in views if number != "disk"] or [0]) + 1)
     state = image.view(image.size, image.l1)[1]
@@ -85,6 +77,8 @@ def resize(by, *options):
         views = image.views()
         if image.version == 2 and image.nr_snapshots or image.crypt and size % image.cluster:
             return None
+        if image.data_file and by > 8 << 20:    # in memory
+            return None
         sign = "+" if by > 0 else "-"
         digest = image.digest(min(size, image.size))
         return (["resize", *options, "IMAGE", f"{sign}{abs(size - image.size)}"],
@@ -94,6 +88,8 @@ def resize(by, *options):
 
 def rebase(image):
     """rebase: here to a copy of what was there, or of nothing."""
+    if image.raw_data:
+        return None
     shutil.copy("base-of-image", "a copy") if os.path.exists("base-of-image") else open("a copy", "wb").close()
     kind = "qcow2" if image.below and isinstance(image.below, qcow2.Image) else "raw"
     return ["rebase", "--unsafe", "--backing", f"./a copy,format={kind}", "IMAGE"], image.views()
@@ -119,14 +115,6 @@ EDITS = {
 
 # ---- Recording
 
-def records(path):
-    """Yield (op, inode, offset, length, data)."""
-    with open(path, "rb") as file:
-        while head := file.read(HEAD.size):
-            op, inode, offset, length = HEAD.unpack(head)
-            yield chr(op), inode, offset, length, file.read(length) if op == ord("w") else b""
-
-
 def call(words, log=None):
     """Run qcow2ctl; return (exit code, what it said)."""
     env = dict(os.environ, LD_PRELOAD=RECORDER, QCOW2_RECORD=log) if log else os.environ
@@ -136,63 +124,6 @@ def call(words, log=None):
 
 
 # ---- Replay
-
-class Disk:
-    """A file as it is after a crash, in memory and for qemu-img."""
-
-    def __init__(self, path, data):
-        self.path = path
-        self.data = bytearray(data)
-        with open(path, "wb") as file:
-            file.write(data)
-
-    def apply(self, record, part=None):
-        """Do a record, or only the first part bytes of a write."""
-        op, _, offset, length, data = record
-        if part is not None:
-            data, length = data[:part], part
-        with open(self.path, "r+b") as file:
-            if op == "w":
-                self.data.extend(bytes(max(0, offset - len(self.data))))
-                self.data[offset:offset + length] = data
-                file.seek(offset)
-                file.write(data)
-            elif op == "p":
-                end = min(offset + length, len(self.data))
-                self.data[offset:end] = bytes(max(0, end - offset))
-                file.seek(offset)
-                file.write(bytes(max(0, end - offset)))
-            elif op == "t":
-                del self.data[length:]
-                self.data.extend(bytes(length - len(self.data)))
-                file.truncate(length)
-
-
-def check(path):
-    """Let qemu-img look for errors; leaks are no error."""
-    with open(path, "rb") as file:
-        head = file.read(36)
-    done = subprocess.run(["qemu-img", "check", *opened(path, head[35])], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
-    expect(done.returncode in (0, 3), f"qemu-img check: exit {done.returncode}: {done.stdout}")
-    return done.returncode
-
-
-def same_as_qemu(path, image):
-    """Is the reader's idea of the disk that of qemu-img?"""
-    if image.crypt:
-        return
-    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, "whole"], check=True)
-    with open("whole", "rb") as file:
-        expect(qcow2.Raw(file.read()).digest() == image.digest(), "qemu-img reads something else")
-    os.unlink("whole")
-
-
-def tears(length, offset, chance):
-    """Return after how many bytes a write is torn."""
-    places = [at - offset for at in range(offset // 512 * 512 + 512, offset + length, 512)]
-    return places if FULL or len(places) < 2 else [chance.choice((places[0], chance.choice(places)))]
-
 
 class Replay:
     """The cuts of one edit of one image."""
@@ -333,7 +264,10 @@ def one_variety(job):
             return [(False, f"{variety}: image", str(error))]
         for name in edits:
             try:
-                cuts = one_commit(variety) if name == "commit" else one_edit(variety, name)
+                if os.path.exists("image.data"):
+                    cuts = datafile.one_data_edit(variety, name, EDITS[name], call)
+                else:
+                    cuts = one_commit(variety) if name == "commit" else one_edit(variety, name)
                 if cuts:
                     results.append((True, f"{variety}: {name}: " + (f"{cuts} cuts" if cuts > 0 else "refused"), ""))
                 elif cuts == 0:

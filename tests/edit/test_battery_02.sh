@@ -34,6 +34,15 @@ make_image v2 -o compat=0.10 2M
 io -c "write -P 1 0 300k" v2
 img snapshot -c snap v2
 make_image data -o data_file=data.raw 2M
+mkdir elsewhere
+make_image moved -o data_file=elsewhere/../data.moved 2M
+make_image elsewhere/far -o data_file="$PWD/far.raw" 2M
+make_image lost_data -o data_file=data.lost 2M && rm data.lost
+make_image linked -o data_file=data.link 2M && ln -sf data.raw data.link
+make_image self -o data_file=data.self 2M && ln -f self data.self
+make_image cut -o data_file=data.cut 2M && truncate -s 1M data.cut
+make_image folder -o data_file=data.folder 2M && rm data.folder && mkdir data.folder
+make_image raw_over -o data_file=raw_over.raw,data_file_raw=on 2M
 make_image one -o refcount_bits=1 2M
 io -c "write -P 1 0 300k" one
 cp snap bitmaps
@@ -76,7 +85,31 @@ refuses 1 "larger than can be" "no disk can have so many" snap resize ./snap +92
 refuses 1 "larger than its clusters allow" "needs clusters larger than 65536 bytes" snap resize ./snap 8000000T
 refuses 9 "version 2 with snapshots" "version 2 that has snapshots" v2 resize ./v2 3M
 refuses 9 "version 2 with snapshots, smaller" "version 2 that has snapshots" v2 resize --shrink ./v2 1M
-refuses 9 "resize: data file" "external data file" data resize ./data 3M
+# A data file is followed where the image lies, and nowhere else.
+for size in "3M" "--shrink 1M"; do
+	# shellcheck disable=SC2086
+	{
+		refuses 4 "resize: data file elsewhere" "data file .*/far.raw.*, which is no file of its own folder" elsewhere/far resize ./elsewhere/far $size
+		hints "resize: data file elsewhere: how" "attach .*--data-file"
+		refuses 4 "resize: data file by a link" "data.link.*, which is no file of its own folder" linked resize ./linked $size
+		refuses 3 "resize: no data file" "names the data file .data.lost.: No such file" lost_data resize ./lost_data $size
+		refuses 1 "resize: data file is the image" "image and data file are the same" self resize ./self $size
+		refuses 7 "resize: data file too short" "^qcow2ctl: ./data.cut: .*has 1048576 bytes, but the disk has 2097152" cut resize ./cut $size
+		refuses 1 "resize: data file is a folder" "^qcow2ctl: ./data.folder: .*it is a directory" folder resize ./folder $size
+	}
+done
+coproc holder { exec qemu-io -f raw data.raw 2>&1; }
+echo "read 0 512" >&"${holder[1]}"
+until read -r said <&"${holder[0]}" && [[ $said == *"read 512/512"* ]]; do :; done
+refuses 6 "resize: data file of qemu-io" "^qcow2ctl: ./data.raw: .*locked by another process .*qemu-io" data resize ./data 3M
+# shellcheck disable=SC2154 # coproc
+pid=$holder_PID
+echo quit >&"${holder[1]}"
+wait "$pid"
+succeeds "resize: data file in a folder below" "^$" resize ./moved 3M
+holds "resize: it is as long as the disk" [ "$(stat -c %s data.moved)" = $((3 << 20)) ]
+succeeds "resize: plan with a data file" "^image    ./data.raw$" resize --dry-run ./data 3M
+holds "resize: plan with a data file: not done" [ "$(stat -c %s data.raw)" = $((2 << 20)) ]
 refuses 9 "resize: bitmaps" "persistent bitmaps" bitmaps resize ./bitmaps 3M
 sum=$(md5sum <snap)
 succeeds "the size that it has" "^$" resize ./snap 2M

@@ -192,6 +192,24 @@ def encrypted(path):
     usual(path, 1, key=True)
 
 
+def data_file(options, size, base=None):
+    """Return a maker of images whose data lies in a file of its own, which goes on behind the disk's end."""
+    def make(path):
+        keys, name = {}, os.path.basename(path)
+        if base:
+            create(path + ".base", "cluster_size=4k", base)
+            io(path + ".base", f"write -P 99 0 {base}")
+            keys = {"b": name + ".base", "F": "qcow2"}
+        create(path, f"{options},data_file={name}.data", size, **keys)
+        last = size // 512 - 5
+        io(path, "write -P 1 0 300k", f"write -P 2 {last * 512} 1024", "write -P 3 1000k 24k", "discard 64k 64k",
+           "write -z 130k 40k")
+        with open(path + ".data", "r+b") as file:
+            file.seek(size)
+            file.write(b"behind" * 20000)
+    return make
+
+
 def overlay(path, size, options="", kind="qcow2"):
     """Make an image over path.base and write data, holes and zeros."""
     create(path, options, size, b=os.path.basename(path) + ".base", F=kind)
@@ -266,5 +284,10 @@ VARIETIES = {
     "luks": encrypted,
     "v2-over-longer": over("4k", 2 * MIB + 1536, "compat=0.10"),
     "extended-over-longer": over("4k", 2 * MIB + 1536, "extended_l2=on"),
+    "data": data_file("cluster_size=4k", 2 * MIB - 3 * KIB),
+    "data-raw": data_file("cluster_size=64k,data_file_raw=on", 2 * MIB - 3 * KIB),
+    "data-raw-extended": data_file("cluster_size=16k,data_file_raw=on,extended_l2=on", 2 * MIB - 7 * KIB),
+    "data-over-longer": data_file("cluster_size=32k", 2 * MIB - 7 * KIB - 512, 3 * MIB),
+    "data-extended-over-longer": data_file("cluster_size=64k,extended_l2=on", 2 * MIB - 7 * KIB - 512, 3 * MIB),
     "empty": lambda path: create(path, "", 1 * MIB),
 }

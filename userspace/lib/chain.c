@@ -143,6 +143,33 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 	return image_adopt(next, fd, path);
 }
 
+int chain_open_beside(const struct image *image, const char *what, const char *name, struct image *next)
+{
+	MEM_FREE char *shown = text_printable(name);
+	MEM_FREE char *path = image_resolve(image, name), *base = mem_strdup(path);
+	MEM_FREE char *folder = folder_of(image), *place = NULL;
+	const struct image named = { .path = path };
+	const char *rest;
+	int fd = -EPERM;
+
+	if (image_name_is_url(name))
+		return err_fail(ERR_POLICY, image->path, "image names \"%s\", which is not a file",
+				shown);
+	place = folder_of(&named);
+	if (folder && place) {
+		free(base);
+		base = mem_printf("%s/%s", place, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+		rest = beneath(base, folder);
+		fd = rest ? open_beneath(folder, rest) : -EPERM;
+	}
+	if (fd >= 0)
+		return image_adopt(next, fd, path);
+	if (fd != -EPERM && fd != -ELOOP && fd != -EXDEV)
+		return err_errno_what(-fd, image->path, "image names the %s \"%s\"", what, shown);
+	return err_fail(ERR_POLICY, image->path,
+			"image names the %s \"%s\", which is no file of its own folder", what, shown);
+}
+
 /* Refuse a name that nothing is given for, and print what to add. */
 static int refuse_unnamed(const struct image *image, const char *what, const char *name,
 			  const char *option, const char *format)

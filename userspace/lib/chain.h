@@ -40,6 +40,12 @@ struct chain {
 int chain_open(struct chain *chain, const struct chain_request *request);
 void chain_close(struct chain *chain);
 
+/*
+ * Open what @image calls its @what, only if that is a file in the image's own folder or below, and
+ * no symbolic link. Prints and returns an exit code; image_close() also after an error.
+ */
+int chain_open_beside(const struct image *image, const char *what, const char *name, struct image *next);
+
 /* A layer under a raw one: prints that and returns ERR_USAGE. */
 int chain_refuse_under_raw(const char *text);
 

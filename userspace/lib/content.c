@@ -34,7 +34,7 @@ static int load_l1(struct content_layer *layer)
 	int ret;
 	u32 i;
 
-	if (image->geo.data_file)
+	if (image->geo.data_file && layer->data == image)
 		return refuse(image, "lies in a data file of its own");
 	if (image->header.crypt_method)
 		return refuse(image, "is encrypted");
@@ -49,13 +49,14 @@ static int load_l1(struct content_layer *layer)
 	return 0;
 }
 
-static int add(struct content *content, struct image *image, bool is_ours)
+static int add(struct content *content, struct image *image, const struct image *data, bool is_ours)
 {
 	struct content_layer *layer = mem_zalloc(sizeof(*layer));
 
 	content->layers = mem_grow(content->layers, content->nr_layers, sizeof(*content->layers));
 	content->layers[content->nr_layers++] = layer;
 	layer->image = image;
+	layer->data = data;
 	layer->is_ours = is_ours;
 	layer->size = image->end;
 	return image->raw ? 0 : load_l1(layer);
@@ -63,7 +64,12 @@ static int add(struct content *content, struct image *image, bool is_ours)
 
 int content_add(struct content *content, struct image *image)
 {
-	return add(content, image, false);
+	return add(content, image, image, false);
+}
+
+int content_add_data(struct content *content, struct image *image, const struct image *data)
+{
+	return add(content, image, data ? data : image, false);
 }
 
 void content_release(struct content *content)
@@ -127,7 +133,7 @@ static int open_named(struct content *content, const char *name, const char *for
 	if (!ret && !image->raw)
 		ret = image_verify(image);
 	if (!ret)
-		return add(content, image, true);
+		return add(content, image, image, true);
 	image_close(image);
 	free(image);
 	return ret;
@@ -200,15 +206,17 @@ static int find(struct content_layer *layer, u64 goff, struct qcow2_l2_entry *en
 	table += qcow2_l2_index(geo, goff) * step;
 	raw = be64_to_cpu(table[0]);
 	verdict = qcow2_l2_decode(geo, raw, step == 2 ? be64_to_cpu(table[1]) : 0, entry);
+	if (!verdict && geo->data_file)
+		verdict = qcow2_l2_data_file(entry, goff - qcow2_in_cluster(geo, goff));
 	return verdict ? err_fail(ERR_CORRUPT, layer->image->path, "l2 entry %#llx: %s",
 				  (unsigned long long)raw, qcow2_verdict_text(verdict)) : 0;
 }
 
 static int read_data(const struct content_layer *layer, u64 hoff, void *buf, size_t len)
 {
-	int ret = image_read(layer->image, hoff, buf, len);
+	int ret = image_read(layer->data, hoff, buf, len);
 
-	return ret ? err_errno_what(-ret, layer->image->path, "cannot read") : 0;
+	return ret ? err_errno_what(-ret, layer->data->path, "cannot read") : 0;
 }
 
 static int read_compressed(struct content_layer *layer, const struct qcow2_l2_entry *entry, u32 in,

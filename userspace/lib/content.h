@@ -19,6 +19,7 @@
 
 struct content_layer {
 	struct image *image;
+	const struct image *data;	/* where its data lies: @image, or its data file */
 	bool is_ours;		/* opened here */
 	u64 size;		/* of the disk, bytes */
 	u64 *l1;		/* not of a raw layer */
@@ -34,6 +35,8 @@ struct content {
 
 /* Next layer, top first: an image that is open and verified, or raw. It stays the caller's. */
 int content_add(struct content *content, struct image *image);
+/* The same for an image whose data lies in file @data; NULL: in the image. */
+int content_add_data(struct content *content, struct image *image, const struct image *data);
 void content_release(struct content *content);
 
 /*

@@ -286,9 +286,7 @@ static int write_image(struct newfile *file, const struct create_layout *l, cons
 		ret = create_write_pointers(file, l, l->l1, l->l2, l->l2_clusters, QCOW2_OFLAG_COPIED);
 	if (!ret)
 		ret = newfile_sync(file);
-	if (!ret)
-		ret = create_write_cluster(file, l, 0, header);
-	return ret;
+	return ret ? ret : newfile_seal(file, header, l->geo.cluster_size);
 }
 
 /* ------------------------------------------------------------------------

@@ -301,15 +301,22 @@ int device_layer_of(const struct device *device, const struct image *image)
 	return -1;
 }
 
-bool device_has_data_file(const struct device *device, const struct image *image)
+const char *device_data_file(const struct device *device)
 {
 	const struct table *table = &device->table;
 	size_t at = device_view(device) ? 2 : 0;
-	struct stat st;
 
 	/* It comes next. */
-	return table->nr_words > at + 1 && !strcmp(table->words[at], "data_file") &&
-	       !stat(table->words[at + 1], &st) && image_is_same(image, &st);
+	return table->nr_words > at + 1 && !strcmp(table->words[at], "data_file") ?
+		       table->words[at + 1] : NULL;
+}
+
+bool device_has_data_file(const struct device *device, const struct image *image)
+{
+	const char *path = device_data_file(device);
+	struct stat st;
+
+	return path && !stat(path, &st) && image_is_same(image, &st);
 }
 
 int device_check_name(const char *name)

@@ -54,7 +54,9 @@ int device_fail(int ret, const char *name);
 const char *device_view(const struct device *device);
 /* Is the image one of the device's layers? 0 for the top, -1 for no. */
 int device_layer_of(const struct device *device, const struct image *image);
-/* Is @image, a file of any content, its external data file? */
+/* The path of its external data file, as the table has it, or NULL. */
+const char *device_data_file(const struct device *device);
+/* Is @image, a file of any content, that file? */
 bool device_has_data_file(const struct device *device, const struct image *image);
 
 /* Can a device be called that? Prints the reason and returns ERR_USAGE if not. */

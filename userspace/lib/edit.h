@@ -57,12 +57,13 @@ struct edit {
 	u64 old_end;
 	bool committed;			/* the header may have been written */
 	u64 first_size;			/* bytes of the new disk; a device is made so short at first */
+	const char *beside;		/* a file that is written, too, or NULL (edit_data.h) */
 };
 
 /*
  * May the edit be, as far as header and snapshot table say? It is asked before a device is suspended,
  * while the edit has no more than these two, and should be asked once more by the edit itself. It may
- * set first_size. Prints its error.
+ * set first_size and beside. Prints its error.
  */
 typedef int edit_check(struct edit *edit, void *data);
 
@@ -106,5 +107,9 @@ int edit_hold_reader(struct target *target, bool damaged);
 
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
+/* The same for a file of a device that is suspended: QEMU's bytes beside the kernel's. */
+int edit_share(struct image *image, bool graph);
+/* The kernel holds its bytes on the file that a device uses: is it this one? */
+int edit_check_file(const struct image *image);
 
 #endif

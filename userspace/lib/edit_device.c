@@ -32,8 +32,7 @@ static u64 estimate(const struct image *image)
 	return bytes < MEMORY_MOST ? bytes : MEMORY_MOST;
 }
 
-/* The kernel holds its bytes on the file that it uses: is it this one? */
-static int check_file(const struct image *image)
+int edit_check_file(const struct image *image)
 {
 	int held = image->is_block ? 1 : lock_is_held(image->fd, READ_BYTE);
 
@@ -43,7 +42,7 @@ static int check_file(const struct image *image)
 				   "it is not the file that the device uses any more");
 }
 
-static int take(struct image *image, bool graph)
+int edit_share(struct image *image, bool graph)
 {
 	int ret = image_open_direct(image, false);
 
@@ -64,9 +63,10 @@ int edit_hold_device(struct edit *edit)
 		.layered = edit->flags & EDIT_LAYERED,
 		.seconds = EDIT_SECONDS(edit->options),
 		.memory = estimate(edit->image),
+		.file = edit->beside,
 	};
 	bool graph = edit->flags & EDIT_GRAPH;
-	int ret = check_file(edit->image);
+	int ret = edit_check_file(edit->image);
 
 	if (ret)
 		return ret;
@@ -80,7 +80,7 @@ int edit_hold_device(struct edit *edit)
 	if (ret)
 		return ret;
 	edit->target.is_held = true;
-	return take(edit->image, graph);
+	return edit_share(edit->image, graph);
 }
 
 void edit_fit_device(struct edit *edit)
@@ -117,7 +117,7 @@ int edit_hold_reader(struct target *target, bool damaged)
 			return edit_refuse_locked(image, ret);
 	} else {
 		request.memory = estimate(image);
-		ret = check_file(image);
+		ret = edit_check_file(image);
 		if (!ret)
 			ret = guard_suspend(target->device, &request);
 		if (ret)

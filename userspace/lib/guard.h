@@ -177,8 +177,8 @@ void guard_release_line(struct guard_line *line);
 void guard_forget_intent(const char *name, const struct guard_line *line);
 /* Where the copy lies, for the caller to free; NULL if there is no such image. */
 char *guard_copy_path(const char *name, const char *image);
-/* Was this copy left by a machine that went down? *@dest: where the device was moving to, or NULL. */
-bool guard_is_stale(const char *copy, char **dest);
+/* Was this copy left by a machine that went down? @line is for guard_release_line() in any case. */
+bool guard_is_stale(const char *copy, struct guard_line *line);
 /* What @line says of @file, for the caller to free; NULL: nothing that could be taken away. */
 char *guard_overlay(const struct newfile *file);
 /* The device runs: take the overlay away that did not become a layer of it. */

@@ -10,7 +10,8 @@
  * image's table; the path of the copy, empty if there is none; the boot's id; the file
  * that goes when the device has no layer any more, empty if there is none; the image that the
  * device is about to leave for that file, empty if it does not; the table that it gets then, empty if
- * there is a way back; inode and path of the overlay that goes if it did not get on top, empty if there is none.
+ * there is a way back; inode (0: a block device) and path of the overlay that goes if it did not get on top, empty if
+ * there is none.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -158,14 +159,11 @@ int guard_read_intent(const char *name, struct guard_line *line)
 	return read_file(path, line, NULL);
 }
 
-bool guard_is_stale(const char *copy, char **dest)
+bool guard_is_stale(const char *copy, struct guard_line *line)
 {
 	MEM_FREE char *now = boot_id(), *boot = NULL;
-	struct guard_line line;
-	int ret = read_file(copy, &line, &boot);
+	int ret = read_file(copy, line, &boot);
 
-	*dest = !ret && line.moves && line.state ? mem_strdup(line.state) : NULL;
-	guard_release_line(&line);
 	return !ret && boot && strcmp(boot, now) != 0;
 }
 

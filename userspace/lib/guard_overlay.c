@@ -4,10 +4,14 @@
  * An overlay that was made for a device and did not get on top of it goes again.
  *
  * It gets its name when the guardian is there, who takes it away if the other dies
- * too early; recover does it if the guardian died, too. Nothing goes that anybody
- * could want: only the very file that was made, if it is not a layer of a device,
- * nobody has it open as an image, and nothing was written to it.
+ * too early; recover does it if the guardian died, too, or the machine. Nothing goes
+ * that anybody could want: only the very file that was made, if it is not a layer of
+ * a device, nobody has it open as an image, and nothing was written to it. A block
+ * device may have another number after a reboot: there it is an image without any
+ * content over the image of the device.
  */
+#include <endian.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +32,9 @@ char *guard_overlay(const struct newfile *file)
 	char real[PATH_MAX];
 	struct stat st;
 
-	if (file->is_block || fstat(file->fd, &st) || !realpath(folder, real))
+	if (fstat(file->fd, &st) || !realpath(folder, real))
 		return NULL;
-	return mem_printf("%llu %s/%s", (unsigned long long)st.st_ino, real,
+	return mem_printf("%llu %s/%s", file->is_block ? 0 : (unsigned long long)st.st_ino, real,
 			  slash ? slash + 1 : file->path);
 }
 
@@ -62,8 +66,14 @@ static bool is_empty(const struct image *image)
 	return i == len;
 }
 
+/* An image that nobody uses, and nobody ever has. */
+static bool is_unused(const struct image *image)
+{
+	return !lock_probe(image->fd, LOCK_WRITER) && !is_layer(image) && is_empty(image);
+}
+
 /* The inode is the one that was made. */
-static bool is_useless(const char *path, unsigned long long inode)
+static bool is_useless_file(const char *path, unsigned long long inode)
 {
 	struct image image;
 	struct stat st;
@@ -72,22 +82,65 @@ static bool is_useless(const char *path, unsigned long long inode)
 	if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_ino != inode)
 		return false;
 	useless = !image_open(&image, path) && image.st.st_ino == inode &&
-		  !image_verify(&image) && !lock_probe(image.fd, LOCK_WRITER) &&
-		  !is_layer(&image) && is_empty(&image);
+		  !image_verify(&image) && is_unused(&image);
 	image_close(&image);
 	return useless;
+}
+
+/* Is it over the image that the device had? */
+static bool is_over(const struct image *image, const struct guard_line *line)
+{
+	MEM_FREE char *backing = image_string(image, &image->header.backing_file);
+	struct table table;
+	bool over;
+
+	if (!backing || !table_parse(line->params, &table))
+		return false;
+	over = !strcmp(backing, table.paths[0]);
+	table_release(&table);
+	return over;
+}
+
+/* Is there an image at all? Who asks a device that was never written to hears no complaint. */
+static bool has_magic(int fd)
+{
+	__be32 magic;
+
+	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && be32toh(magic) == QCOW2_MAGIC;
+}
+
+/* Nobody else has the device while it is wiped. */
+static bool wipe_device(const char *path, const struct guard_line *line)
+{
+	int fd = open(path, O_RDWR | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	struct image image = IMAGE_CLOSED;
+	struct stat st;
+	bool wiped = false;
+
+	if (fd < 0)
+		return false;
+	if (!fstat(fd, &st) && S_ISBLK(st.st_mode) && has_magic(fd) && !image_open(&image, path) &&
+	    image.st.st_rdev == st.st_rdev && !image_verify(&image) && is_over(&image, line) &&
+	    is_unused(&image))
+		wiped = !newfile_wipe(fd);
+	image_close(&image);
+	close(fd);
+	return wiped;
 }
 
 void guard_drop_overlay(const char *name, const struct guard_line *line)
 {
 	MEM_FREE char *shown = NULL;
 	unsigned long long inode;
+	const char *path;
 	int start = 0;
 
-	if (!line->overlay || sscanf(line->overlay, "%llu %n", &inode, &start) != 1 || !start ||
-	    !is_useless(line->overlay + start, inode))
+	if (!line->overlay || sscanf(line->overlay, "%llu %n", &inode, &start) != 1 || !start)
 		return;
-	shown = text_printable(line->overlay + start);
-	if (!unlink(line->overlay + start))
+	path = line->overlay + start;
+	shown = text_printable(path);
+	if (!inode && wipe_device(path, line))
+		err_note("%s: wiped %s, which had not become a layer of it", name, shown);
+	else if (inode && is_useless_file(path, inode) && !unlink(path))
 		err_note("%s: removed %s, which had not become a layer of it", name, shown);
 }

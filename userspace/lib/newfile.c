@@ -175,6 +175,16 @@ int newfile_clear(struct newfile *file, u64 len)
 		       0;
 }
 
+int newfile_seal(struct newfile *file, const void *data, size_t len)
+{
+	if (!file->is_block)
+		return newfile_write(file, 0, data, len);
+	file->head = mem_aligned(len);
+	file->head_len = len;
+	memcpy(file->head, data, len);
+	return 0;
+}
+
 int newfile_sync(struct newfile *file)
 {
 	return fsync(file->fd) ? err_errno_what(errno, file->path, "cannot write") : 0;
@@ -226,7 +236,17 @@ int newfile_keep(struct newfile *file)
 	if (ret)
 		return ret;
 	file->is_kept = true;
-	return file->is_block ? 0 : sync_folder(file);
+	if (!file->is_block)
+		return sync_folder(file);
+	ret = file->head ? newfile_write(file, 0, file->head, file->head_len) : 0;
+	return ret ? ret : newfile_sync(file);
+}
+
+int newfile_wipe(int fd)
+{
+	static const char nothing[sizeof(struct qcow2_header_disk)];
+
+	return pwrite(fd, nothing, sizeof(nothing), 0) != sizeof(nothing) || fsync(fd) ? -errno : 0;
 }
 
 int newfile_unlock(struct newfile *file)
@@ -246,16 +266,16 @@ int newfile_unlock(struct newfile *file)
 
 void newfile_close(struct newfile *file, bool discard)
 {
-	static const char nothing[sizeof(struct qcow2_header_disk)];
-
 	if (file->fd < 0)
 		return;
 	if (!file->is_block && (file->is_kept ? discard : !!file->part))
 		unlink(file->is_kept ? file->path : file->part);
 	else if (file->is_block && file->is_kept && discard)
-		newfile_write(file, 0, nothing, sizeof(nothing));
+		newfile_wipe(file->fd);
 	close(file->fd);
 	file->fd = -1;
 	free(file->part);
 	file->part = NULL;
+	free(file->head);
+	file->head = NULL;
 }

@@ -21,6 +21,8 @@ struct newfile {
 	char *part;		/* the file system could not do without a name: until it is kept */
 	bool is_kept;
 	u64 end;		/* bytes of a block device */
+	void *head;		/* first bytes of a block device, written when it is kept; or NULL */
+	size_t head_len;
 };
 
 #define NEWFILE_CLOSED	{ .fd = -1 }
@@ -33,11 +35,18 @@ int newfile_open(struct newfile *file, const char *path, bool adopt);
 /* Make a new file @len bytes long, all zeros; or zero so much of the device. */
 int newfile_clear(struct newfile *file, u64 len);
 int newfile_write(struct newfile *file, u64 offset, const void *data, size_t len);
+/*
+ * Write the first bytes, without which all others mean nothing. A device has its name all the time,
+ * so there they are written when it is kept.
+ */
+int newfile_seal(struct newfile *file, const void *data, size_t len);
 int newfile_sync(struct newfile *file);
 /* Durable and with its name. */
 int newfile_keep(struct newfile *file);
 /* Give up the byte locks that a device is held by meanwhile, and its exclusive use. */
 int newfile_unlock(struct newfile *file);
+/* A block device is no image any more. 0, or negative errno; prints nothing. */
+int newfile_wipe(int fd);
 /* Close; what was not kept is gone. @discard: also what was kept. */
 void newfile_close(struct newfile *file, bool discard);
 

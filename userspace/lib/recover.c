@@ -97,21 +97,28 @@ static int recover(const char *name)
  * After a reboot
  */
 
-/* No device is left of what was edited then, and an edit that is cut off leaves a whole image. */
+/*
+ * No device is left of what was edited then, and an edit that is cut off leaves a whole image; but an
+ * overlay perhaps that was to go on top.
+ */
 static void forget_copy(const char *name, const char *copy)
 {
-	MEM_FREE char *shown = text_printable(copy), *dest = NULL;
-	MEM_FREE char *place = NULL;
+	MEM_FREE char *shown = text_printable(copy), *place = NULL;
+	struct guard_line line;
 
-	if (!guard_is_stale(copy, &dest))
+	if (!guard_is_stale(copy, &line)) {
+		guard_release_line(&line);
 		return;
-	place = dest ? text_printable(dest) : NULL;
+	}
+	place = line.moves && line.state ? text_printable(line.state) : NULL;
 	if (place)
 		err_note("%s: the machine went down while it moved to %s; an old image without a mark counts",
 			 name, place);
 	else
 		err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
 			 name);
+	guard_drop_overlay(name, &line);
+	guard_release_line(&line);
 	if (unlink(copy))
 		err_warn(name, "cannot remove %s: %s", shown, strerror(errno));
 }

@@ -6,7 +6,8 @@
  * What a disk gains reads as zeros, whatever lies there: the rest of the old
  * last cluster (QEMU leaves old bytes in it when it makes a disk smaller),
  * clusters that were forgotten, and a backing file that goes on, which zero
- * clusters hide.
+ * clusters hide. An external data file gets as long as the disk: before the
+ * header says so if that is longer, after it if it is shorter.
  *
  * A virtual machine's state may lie in the L1 entries behind those of the disk.
  * It stays as long as its place does, which depends on how many the disk has.
@@ -14,18 +15,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include "content.h"
+#include "edit_data.h"
 #include "err.h"
 #include "mem.h"
+#include "out.h"
 #include "progress.h"
 #include "resize.h"
 #include "text.h"
 
 struct resize {
+	const struct resize_request *request;
 	struct edit *edit;
+	struct edit_data data;
 	struct mapping *active;
 	u64 old_size, size;
 	u64 tail;		/* what lies behind it is nobody's, or reads as zeros */
 	u64 zero_end;		/* up to here by zero clusters */
+	u64 map_end;		/* up to here every cluster is mapped (a raw data file) */
 	struct content content;
 };
 
@@ -53,9 +59,6 @@ static int check(const struct edit *edit, u64 size)
 {
 	int ret;
 
-	if (edit->image->geo.data_file)
-		return err_fail(ERR_UNSUPPORTED, edit->image->path,
-				"image has an external data file, which would have to change too");
 	if (edit->image->header.has_bitmaps)
 		return err_fail(ERR_UNSUPPORTED, edit->image->path,
 				"image has persistent bitmaps, which would not fit any more");
@@ -90,14 +93,62 @@ static int find_size(const struct edit *edit, const struct resize_request *reque
 /* The layers below are opened when they are needed. */
 static int open_content(struct resize *r)
 {
-	return r->content.nr_layers ? 0 : content_add(&r->content, r->edit->image);
+	const struct image *data = edit_has_data(&r->data) ? &r->data.image : NULL;
+
+	return r->content.nr_layers ? 0 : content_add_data(&r->content, r->edit->image, data);
+}
+
+/* The last cluster as it is, with what would be seen behind the tail: NULL if that is zeros, or an error. */
+static char *read_cluster(struct resize *r, int *ret)
+{
+	const struct qcow2_geometry *geo = &r->edit->image->geo;
+	u32 in = qcow2_in_cluster(geo, r->tail), size = geo->cluster_size;
+	MEM_FREE char *bytes = mem_aligned(size);
+	char *found = NULL;
+
+	*ret = open_content(r);
+	if (*ret)
+		return NULL;
+	r->content.layers[0]->size = r->tail - in + size;
+	*ret = content_read(&r->content, 0, r->tail - in, bytes, size);
+	if (!*ret && !content_is_zero(bytes + in, size - in)) {
+		found = bytes;
+		bytes = NULL;
+	}
+	return found;
+}
+
+/*
+ * In a data file the last cluster has its place, and there are zeros behind the tail already. What
+ * the backing file has behind it is hidden by mapping all of the cluster: as it is shown now, to
+ * where nothing is mapped yet, or what is there anyway.
+ */
+static int cut_data_cluster(struct resize *r, struct mapping_table *table, u32 nr)
+{
+	const struct qcow2_geometry *geo = &r->edit->image->geo;
+	u32 in = qcow2_in_cluster(geo, r->tail);
+	u64 goff = r->tail - in, raw, bitmap, len;
+	struct qcow2_l2_entry entry;
+	MEM_FREE char *bytes = NULL;
+	int ret;
+
+	mapping_table_get(table, nr, &raw, &bitmap);
+	if (r->size < r->old_size || !r->edit->header.backing_file.length ||
+	    (!qcow2_l2_decode(geo, raw, bitmap, &entry) && entry.kind == QCOW2_CLUSTER_DATA))
+		return 0;
+	bytes = read_cluster(r, &ret);
+	if (!bytes)
+		return ret;
+	len = r->size - goff < geo->cluster_size ? r->size - goff : geo->cluster_size;
+	memcpy(plan_write(&r->data.plan, goff, len, "last cluster"), bytes, in);
+	mapping_table_set(table, nr, qcow2_l2_encode(QCOW2_CLUSTER_DATA, goff, true),
+			  qcow2_l2_encode_bitmap(~0U, 0));
+	return 0;
 }
 
 /* A new last cluster with nothing behind the tail. */
 static int cut_cluster(struct resize *r, struct mapping_table *table, u32 nr)
 {
-	const struct qcow2_geometry *geo = &r->edit->image->geo;
-	u32 in = qcow2_in_cluster(geo, r->tail), size = geo->cluster_size;
 	MEM_FREE char *bytes = NULL;
 	u64 raw, bitmap;
 	void *data;
@@ -106,18 +157,28 @@ static int cut_cluster(struct resize *r, struct mapping_table *table, u32 nr)
 	mapping_table_get(table, nr, &raw, &bitmap);
 	if (!raw && !bitmap && (r->size < r->old_size || !r->edit->header.backing_file.length))
 		return 0;
-	ret = open_content(r);
-	if (ret)
-		return ret;
-	bytes = mem_aligned(size);
-	r->content.layers[0]->size = r->tail - in + size;
-	ret = content_read(&r->content, 0, r->tail - in, bytes, size);
-	if (ret || content_is_zero(bytes + in, size - in))
+	bytes = read_cluster(r, &ret);
+	if (!bytes)
 		return ret;
 	ret = mapping_table_alloc(table, nr, "last cluster", &data);
 	if (!ret)
-		memcpy(data, bytes, in);
+		memcpy(data, bytes, qcow2_in_cluster(&r->edit->image->geo, r->tail));
 	return ret;
+}
+
+static int change_cluster(struct resize *r, struct mapping_table *table, u32 nr, u64 goff)
+{
+	if (goff < r->tail)
+		return edit_has_data(&r->data) ? cut_data_cluster(r, table, nr) :
+						 cut_cluster(r, table, nr);
+	if (goff < r->map_end) {
+		mapping_table_set(table, nr, qcow2_l2_encode(QCOW2_CLUSTER_DATA, goff, true),
+				  qcow2_l2_encode_bitmap(~0U, 0));
+		return 0;
+	}
+	if (goff < r->zero_end)
+		return mapping_table_zero(table, nr, false);
+	return mapping_table_drop(table, nr);
 }
 
 static int change_table(struct resize *r, u32 index)
@@ -128,17 +189,12 @@ static int change_table(struct resize *r, u32 index)
 	struct mapping_table table;
 	int ret;
 
-	if (goff >= r->tail && goff >= r->zero_end)
+	if (goff >= r->tail && goff >= r->zero_end && goff >= r->map_end)
 		return r->active->l1[index] ? mapping_clear(r->active, index, index + 1) : 0;
 	ret = mapping_table_open(r->active, index, &table);
 	for (; !ret && nr < 1U << geo->l2_bits; nr++) {
 		goff = ((u64)index << qcow2_l1_shift(geo)) + qcow2_to_off(geo, nr);
-		if (goff < r->tail)
-			ret = cut_cluster(r, &table, nr);
-		else if (goff < r->zero_end)
-			ret = mapping_table_zero(&table, nr, false);
-		else
-			ret = mapping_table_drop(&table, nr);
+		ret = change_cluster(r, &table, nr, goff);
 	}
 	if (!ret)
 		return mapping_table_close(&table);
@@ -174,7 +230,6 @@ static int change(struct resize *r)
 	u32 index, end;
 	int ret = find_zero_end(r);
 
-	r->tail = r->size < r->old_size ? r->size : r->old_size;
 	if (needed > r->active->size)
 		mapping_resize(r->active, needed);
 	end = needed == old_needed ? needed : r->active->size;
@@ -188,11 +243,96 @@ static int change(struct resize *r)
 	return ret;
 }
 
-static int may_resize(struct edit *edit, void *request)
-{
-	int ret = find_size(edit, request, &edit->first_size);
+/* ------------------------------------------------------------------------
+ * An external data file
+ */
 
-	return ret || edit->first_size == edit->header.size ? ret : check(edit, edit->first_size);
+static void print_file(const struct resize *r, const struct image *image)
+{
+	MEM_FREE char *path = text_printable(image->path);
+
+	if (r->edit->options->dry_run)
+		out_text("image    %s\n", path);
+}
+
+static u64 least(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+/* What the disk gains is zeros there, too, as far as a cluster may lead to it; and the file is long enough. */
+static int lengthen_data(struct resize *r)
+{
+	const struct image *file = &r->data.image;
+	u64 start = r->old_size, end = qcow2_round_up(&r->edit->image->geo, start);
+	int ret = 0;
+
+	if (!edit_has_data(&r->data) || r->size < start)
+		return 0;
+	print_file(r, file);
+	if (file->is_block && file->end < r->size)
+		return err_fail(ERR_NO_SPACE, file->path, "the device is smaller than the disk would be");
+	if (r->edit->header.autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW)
+		r->map_end = r->size;
+	end = least(r->map_end ? r->map_end : end, file->end);
+	if (start < end)
+		ret = plan_zero(&r->data.plan, start, end - start);
+	if (!ret && file->end < r->size)
+		ret = plan_truncate(&r->data.plan, r->size);
+	return ret;
+}
+
+/* All that the new header shows is there. */
+static int sync_data(struct resize *r)
+{
+	struct plan *plan = &r->data.plan;
+	u64 end = r->data.old_end > r->size ? r->data.old_end : r->size;
+	int ret;
+
+	if (!edit_has_data(&r->data))
+		return 0;
+	ret = r->size < r->old_size ? 0 : plan_barrier(plan);
+	/* Direct writes may have made it longer by a part of their unit. */
+	if (!ret && r->data.image.end > end)
+		ret = plan_truncate(plan, end);
+	print_file(r, r->edit->image);
+	return ret;
+}
+
+/* What lies behind the end of the new disk is nobody's now. */
+static int shorten_data(struct resize *r)
+{
+	struct image *file = &r->data.image;
+	struct plan *plan = &r->data.plan;
+	u64 end = qcow2_round_up(&r->edit->image->geo, r->size);
+	int ret;
+
+	if (!edit_has_data(&r->data) || r->size >= r->old_size)
+		return 0;
+	print_file(r, file);
+	if (!file->is_block)
+		return file->end > r->size ? plan_truncate(plan, r->size) : 0;
+	/* QEMU, growing it once more, would show the rest of the last cluster. */
+	end = least(end, file->end);
+	ret = end > r->size ? plan_zero(plan, r->size, end - r->size) : 0;
+	if (!ret && end < r->old_size)
+		plan_discard(plan, end, r->old_size - end);
+	return ret ? ret : plan_barrier(plan);
+}
+
+/* ------------------------------------------------------------------------
+ * All of it
+ */
+
+static int may_resize(struct edit *edit, void *data)
+{
+	struct resize *r = data;
+	int ret = find_size(edit, r->request, &edit->first_size);
+
+	if (ret || edit->first_size == edit->header.size)
+		return ret;
+	ret = check(edit, edit->first_size);
+	return ret ? ret : edit_data_open(&r->data, edit);
 }
 
 /* A device whose table could not follow when its disk has grown. */
@@ -204,31 +344,44 @@ static void lengthen(const struct edit *edit)
 		guard_want(sectors);
 }
 
-static int resize(struct edit *edit, struct resize_request *request)
+static int resize(struct resize *r)
 {
-	struct resize r = { .edit = edit, .active = &edit->active, .old_size = edit->header.size };
-	int ret = may_resize(edit, request);
+	struct edit *edit = r->edit;
+	int ret = may_resize(edit, r);
 
-	r.size = edit->first_size;
+	r->active = &edit->active;
+	r->old_size = edit->header.size;
+	r->size = edit->first_size;
+	r->tail = least(r->size, r->old_size);
 	if (ret)
 		return ret;
-	if (r.size == r.old_size) {
+	if (r->size == r->old_size) {
 		lengthen(edit);
 		return 0;
 	}
-	ret = change(&r);
-	content_release(&r.content);
-	edit->header.size = r.size;
-	return ret ? ret : edit_commit(edit);
+	ret = edit_data_take(&r->data, edit);
+	if (!ret)
+		ret = lengthen_data(r);
+	if (!ret)
+		ret = change(r);
+	if (!ret)
+		ret = sync_data(r);
+	edit->header.size = r->size;
+	if (!ret)
+		ret = edit_commit(edit);
+	return ret ? ret : shorten_data(r);
 }
 
-int resize_image(struct resize_request *request, const struct edit_options *options)
+int resize_image(const struct resize_request *request, const struct edit_options *options)
 {
 	struct edit edit;
+	struct resize r = { .request = request, .edit = &edit, .data = EDIT_DATA_CLOSED };
 	unsigned int flags = EDIT_ONLINE | (request->shrink ? EDIT_GRAPH | EDIT_CLOSED : 0);
-	int ret = edit_begin_checked(&edit, request->target, options, flags, may_resize, request);
+	int ret = edit_begin_checked(&edit, request->target, options, flags, may_resize, &r);
 
 	if (!ret)
-		ret = resize(&edit, request);
+		ret = resize(&r);
+	content_release(&r.content);
+	edit_data_close(&r.data, &edit);
 	return edit_end(&edit, ret);
 }

@@ -16,6 +16,6 @@ struct resize_request {
 };
 
 /* Prints its error and returns an exit code. */
-int resize_image(struct resize_request *request, const struct edit_options *options);
+int resize_image(const struct resize_request *request, const struct edit_options *options);
 
 #endif

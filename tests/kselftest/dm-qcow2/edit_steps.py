@@ -10,8 +10,8 @@ both	the guardian is killed too, and `recover` makes the device run
 int	SIGINT after the step: all is as it was, or the edit is done to its end
 fail	the step fails: an error, and the device runs
 
-EDIT is create, delete, apply, grow, shrink, repair or external. A kill before the guardian is there
-changes nothing, so it is not tried.
+EDIT is create, delete, apply, grow, shrink, repair, external or device (external, on one of the block
+devices that EDIT_DEVICES has). A kill before the guardian is there changes nothing, so it is not tried.
 """
 
 import errno
@@ -250,6 +250,32 @@ class External(Edit):
         return int(table.split()[3])
 
 
+class Device(External):
+    """The same on a block device. One that did not get on top is no image any more."""
+
+    def __init__(self):
+        super().__init__()
+        self.paths = os.environ["EDIT_DEVICES"].split()
+
+    def words(self):
+        free = next(path for path in self.paths if not self.is_image(path))
+        return ["snapshot", "create", "--external", free, NAME]
+
+    @staticmethod
+    def is_image(path):
+        """Is there a header?"""
+        with open(path, "rb", buffering=0) as device:
+            os.posix_fadvise(device.fileno(), 0, 4096, os.POSIX_FADV_DONTNEED)
+            return device.read(512)[:4] == b"QFI\xfb"
+
+    def look(self):
+        layers = super().look()
+        table = subprocess.run(["dmsetup", "table", NAME], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+        if left := [path for path in self.paths if self.is_image(path) and path not in table]:
+            raise Wrong(f"an image is left on {left}: {table}")
+        return layers
+
+
 def wait_for(seconds):
     """Wait until the device runs, and return the time it took."""
     start = time.monotonic()
@@ -329,7 +355,7 @@ def main():
         start = time.monotonic()
         try:
             steps, hits, worst = all_steps({kind.__name__.lower(): kind for kind in (
-                Create, Delete, Grow, Shrink, Apply, Repair, External)}[name]())
+                Create, Delete, Grow, Shrink, Apply, Repair, External, Device)}[name]())
         except Wrong as error:
             print(f"# {name}: {error}")
             return 1

@@ -17,7 +17,14 @@ for edit in apply shrink; do
 	ok "$edit of a device that nobody has open"
 done
 writer /dev/mapper/q
-for edit in delete create grow repair external; do
+EDIT_DEVICES=
+for ((at = 0; at < 8; at++)); do
+	truncate -s 40M device.$at
+	loop device.$at
+	EDIT_DEVICES+=" $LOOP"
+done
+export EDIT_DEVICES
+for edit in delete create grow repair external device; do
 	want "killed in $edit" steps kill $edit
 	ok "$edit under a writer"
 done

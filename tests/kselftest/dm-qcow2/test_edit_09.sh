@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Tool and guardian are killed after every step of an edit: recover makes the device run, old or new.
+# Tool and guardian are killed after every step of an edit: recover makes the device run, old or new. So does the
+# machine: recover takes away what has not become a layer.
 # timeout=200
 # series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 scratch ext4
 create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
@@ -19,4 +21,55 @@ for edit in grow ${QCOW2_FULL:+create delete repair external}; do
 	want "killed in $edit" steps both "$edit"
 	ok "$edit under a writer"
 done
+# Killed together with the guardian before the new table is live: recover takes the overlay away, but for
+# one that somebody has written to.
+for touched in "" written; do
+	LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external c.qcow2 q 2>said && fail "it was not killed"
+	want "it has no name" [ -s c.qcow2 ]
+	want "there is no intent" [ -s /run/qcow2ctl/q.intent ]
+	# The first entry of its L1 table.
+	[ -z "$touched" ] || printf '\1' | dd of=c.qcow2 bs=1 conv=notrunc status=none \
+		seek="$(od -An -tu8 --endian=big -j 40 -N 8 c.qcow2 | tr -d ' ')"
+	does recover
+	runs q
+	if [ -z "$touched" ]; then
+		[[ $OUT == *"removed $DIR/c.qcow2"* && ! -e c.qcow2 ]] || fail "recover: $OUT"
+	else
+		[[ $OUT != *removed* && -e c.qcow2 ]] || fail "recover: $OUT"
+		rm c.qcow2
+	fi
+done
+# On a block device it is wiped.
+truncate -s 40M device.raw
+loop device.raw
+OVERLAY=$LOOP
+magic() { head -c 4 "$OVERLAY" | tail -c +2 | head -c 3; }
+both() {
+	LD_PRELOAD=$STEP EDIT_AT=load EDIT_DO=both "$QCOW2CTL" snapshot create --external "$OVERLAY" q 2>said && fail "it was not killed"
+	want "there is no overlay" [ "$(magic)" = QFI ]
+}
+both
+does recover
+runs q
+[[ $OUT == *"wiped $OVERLAY"* && $(magic) != QFI ]] || fail "recover: $OUT"
+# The copy of the intent is all that is left of a machine that went down.
+both
+sed '4s/.*/01234567-89ab-cdef-0123-456789abcdef/' a.qcow2.q.intent >went.down
+does recover
+want "it is wiped" [ "$(magic)" != QFI ]
+dmsetup suspend q; dmsetup resume q
+does create --backing "$DIR/a.qcow2",format=qcow2 "$OVERLAY"
+cp went.down a.qcow2.q.intent
+does recover q
+[[ $OUT == *"q: the machine went down"*"wiped $OVERLAY"* && $(magic) != QFI ]] || fail "recover: $OUT"
+# Not over this image, or not empty.
+for words in "create -f qcow2 $OVERLAY 1M" "create -f qcow2 -b $DIR/a.qcow2 -F qcow2 $OVERLAY"; do
+	# shellcheck disable=SC2086 # words
+	qemu-img $words >/dev/null
+	[[ $words != *a.qcow2* ]] || qemu-io -U -f qcow2 -c 'write 0 64k' "$OVERLAY" >/dev/null
+	cp went.down a.qcow2.q.intent
+	does recover q
+	[[ $OUT == *"went down"* && $OUT != *wiped* && $(magic) = QFI ]] || fail "recover, $words: $OUT"
+done
+ok "an overlay that did not get on top"
 written

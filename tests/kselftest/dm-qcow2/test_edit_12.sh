@@ -76,26 +76,6 @@ want "the overlay is there" [ ! -e b.qcow2 ]
 pauses snapshot create q s2
 ok "a new table that does not resume"
 
-# Killed together with the guardian before the new table is live: recover takes the overlay away, but for
-# one that somebody has written to.
-for touched in "" written; do
-	LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external c.qcow2 q 2>said && fail "it was not killed"
-	want "it has no name" [ -s c.qcow2 ]
-	want "there is no intent" [ -s /run/qcow2ctl/q.intent ]
-	# The first entry of its L1 table.
-	[ -z "$touched" ] || printf '\1' | dd of=c.qcow2 bs=1 conv=notrunc status=none \
-		seek="$(od -An -tu8 --endian=big -j 40 -N 8 c.qcow2 | tr -d ' ')"
-	does recover
-	runs q
-	if [ -z "$touched" ]; then
-		[[ $OUT == *"removed $DIR/c.qcow2"* && ! -e c.qcow2 ]] || fail "recover: $OUT"
-	else
-		[[ $OUT != *removed* && -e c.qcow2 ]] || fail "recover: $OUT"
-		rm c.qcow2
-	fi
-done
-ok "an overlay that did not get on top"
-
 stopped header resize --timeout 2 q +1M
 says "ended after 2 seconds"
 wait $TOOL && fail "it was not killed"
