@@ -37,7 +37,7 @@
 #define NAME		"hostile"
 #define NODE		"/dev/hostile-test"
 #define PATTERN		0xee
-#define METADATA	7	/* clusters at the start of every image of the plan */
+#define METADATA	8	/* clusters at the start of every image of the plan */
 #define SECONDS		60	/* for one image: more is a hang */
 
 static const struct {
