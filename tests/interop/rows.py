@@ -151,11 +151,11 @@ def load(wanted=()):
     return {row.name: row for row in rows if row.base or not wanted or any(word in row.name for word in wanted)}
 
 
-def content(path):
-    """Return what an image shows."""
-    raw = f"{path}.content"
-    # Who has the corrupt bit may be read, and a file that came back has not changed its layers.
-    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", os.path.basename(path), raw, cwd=os.path.dirname(path))
+def content(folder, row):
+    """Return what an image shows, or its snapshot where the row is a view."""
+    raw = f"{folder}/{row.name}.content"
+    view = ["-l", row.words[row.words.index("snapshot") + 1]] if "snapshot" in row.words else []
+    run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", *view, row.name, raw, cwd=folder)
     with open(raw, "rb") as file:
         data = file.read()
     os.unlink(raw)
@@ -181,7 +181,7 @@ def make(folder, wanted):
     operations = OPERATIONS * (20 if os.environ.get("QCOW2_FULL") else 1)
     with open(f"{folder}/plan", "w", encoding="ascii") as plan, open(f"{folder}/sums", "wb") as file:
         for seed, row in enumerate(row for row in rows.values() if not row.base):
-            data = content(f"{folder}/{row.name}")
+            data = content(folder, row)
             file.write(packed(sums(data)))
             print("row", row.name, len(data) // 512, seed + 1, operations if row.writable else 0, row.table(rows), file=plan)
 
@@ -189,7 +189,7 @@ def make(folder, wanted):
 def judge_one(folder, row, after):
     """Return what is wrong with a row that came back."""
     try:
-        data = content(f"{folder}/{row.name}")
+        data = content(folder, row)
         differ = [at for at, (one, other) in enumerate(zip(sums(data), after)) if one != other]
         if len(data) // 512 != len(after):
             return f"{len(data) // 512} sectors, not {len(after)}"
