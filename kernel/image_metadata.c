@@ -30,26 +30,70 @@ static int add_clusters(struct qcow2_image *image, u64 hoff, u64 len, const char
 	return 0;
 }
 
-/*
- * The length of the snapshot table, which only its entries tell. A table that
- * cannot be decoded is protected as far as it could be.
- */
-static int snapshot_table_length(struct qcow2_image *image, u64 *length)
+struct inactive {
+	const struct qcow2_image *image;
+	struct qcow2_metaset_range *ranges;
+	u32 nr;
+};
+
+/* One that cannot be used is not protected, as in QEMU: using it fails. */
+static void note_inactive(void *arg, const void *table, const struct qcow2_snapshot *snap)
 {
+	struct inactive *list = arg;
+	const struct qcow2_geometry *geo = &list->image->geo;
+	u64 end = snap->l1_table_offset + snap->l1_size * (u64)sizeof(__be64);
+
+	if (!snap->l1_size || qcow2_snapshot_l1(geo, snap))
+		return;
+	list->ranges[list->nr].first = qcow2_to_clu(geo, snap->l1_table_offset);
+	list->ranges[list->nr++].end = qcow2_to_clu(geo, qcow2_round_up(geo, end));
+}
+
+/*
+ * The L1 tables of snapshots, where somebody may write, and the length of the
+ * snapshot table, which only its entries tell. A table that cannot be decoded
+ * is protected as far as it could be.
+ */
+static int collect_snapshots(struct qcow2_image *image, u64 *length)
+{
+	const struct qcow2_header *h = &image->header;
+	struct inactive list = { .image = image };
+	int ret;
+
+	*length = 0;
+	if (!h->nb_snapshots)
+		return 0;
 	if (image->view) {
 		*length = image->view->table_length;
 		return 0;
 	}
-	return qcow2_image_snapshots(&image->backend, &image->header, NULL, NULL, length, NULL);
+	if (!image->writable)
+		return qcow2_image_snapshots(&image->backend, h, NULL, NULL, length, NULL);
+	list.ranges = kvmalloc_array(h->nb_snapshots, sizeof(*list.ranges), GFP_NOIO);
+	if (!list.ranges)
+		return -ENOMEM;
+	ret = qcow2_image_snapshots(&image->backend, h, note_inactive, &list, length, NULL);
+	if (ret) {
+		kvfree(list.ranges);
+		return ret;
+	}
+	if (qcow2_metaset_fix(&image->metaset, list.ranges, list.nr)) {
+		DMERR_LIMIT("L1 tables of snapshots overlap");
+		image->damaged = true;
+	}
+	return 0;
 }
 
+/* First what is fixed in the set: all that follows is compared with it. */
 static int collect_fixed(struct qcow2_image *image)
 {
 	const struct qcow2_header *h = &image->header;
 	u64 length;
 	int ret;
 
-	ret = add_clusters(image, 0, 1, "header");
+	ret = collect_snapshots(image, &length);
+	if (!ret)
+		ret = add_clusters(image, 0, 1, "header");
 	if (!ret)
 		ret = add_clusters(image, h->l1_table_offset, (u64)h->l1_size * sizeof(__be64),
 				   "L1 table");
@@ -57,10 +101,9 @@ static int collect_fixed(struct qcow2_image *image)
 		ret = add_clusters(image, h->refcount_table_offset,
 				   (u64)h->refcount_table_clusters << h->cluster_bits,
 				   "refcount table");
-	if (ret || !h->nb_snapshots)
-		return ret;
-	ret = snapshot_table_length(image, &length);
-	return ret ?: add_clusters(image, h->snapshots_offset, length, "snapshot table");
+	if (!ret)
+		ret = add_clusters(image, h->snapshots_offset, length, "snapshot table");
+	return ret;
 }
 
 /* The L1 table that maps the disk: the active one, or the snapshot's; none of a stale view. */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
- * The set of metadata clusters: an open hash that readers walk under RCU.
+ * The set of metadata clusters: an open hash that readers walk under RCU, and
+ * ranges that do not change.
  */
 #include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include "metaset.h"
 
 #define SLOT_EMPTY	0ULL		/* stored value is hclu + 2 */
@@ -25,6 +27,8 @@ void qcow2_metaset_init(struct qcow2_metaset *set)
 {
 	mutex_init(&set->lock);
 	RCU_INIT_POINTER(set->table, NULL);
+	set->fixed = NULL;
+	set->nr_fixed = 0;
 }
 
 void qcow2_metaset_clear(struct qcow2_metaset *set)
@@ -36,6 +40,50 @@ void qcow2_metaset_clear(struct qcow2_metaset *set)
 	mutex_unlock(&set->lock);
 	if (table)
 		kvfree_rcu(table, rcu);
+	kvfree(set->fixed);
+	set->fixed = NULL;
+	set->nr_fixed = 0;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct qcow2_metaset_range *left = a, *right = b;
+
+	return left->first < right->first ? -1 : left->first > right->first;
+}
+
+int qcow2_metaset_fix(struct qcow2_metaset *set, struct qcow2_metaset_range *ranges, u32 nr)
+{
+	u32 i, last = 0;
+	int ret = 0;
+
+	sort(ranges, nr, sizeof(*ranges), compare_ranges, NULL);
+	/* Those that overlap become one, so that a search is right. */
+	for (i = 1; i < nr; i++) {
+		if (ranges[i].first >= ranges[last].end) {
+			ranges[++last] = ranges[i];
+			continue;
+		}
+		ranges[last].end = max(ranges[last].end, ranges[i].end);
+		ret = -EEXIST;
+	}
+	set->fixed = ranges;
+	set->nr_fixed = nr ? last + 1 : 0;
+	return ret;
+}
+
+static bool is_fixed(const struct qcow2_metaset *set, u64 hclu)
+{
+	u32 low = 0, high = set->nr_fixed, middle;
+
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (hclu >= set->fixed[middle].end)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < set->nr_fixed && hclu >= set->fixed[low].first;
 }
 
 static void table_put(struct qcow2_metaset_table *table, u64 value)
@@ -112,7 +160,7 @@ int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu)
 	if (!ret) {
 		table = rcu_dereference_protected(set->table,
 						  lockdep_is_held(&set->lock));
-		if (table_find(table, hclu + 2))
+		if (table_find(table, hclu + 2) || is_fixed(set, hclu))
 			ret = -EEXIST;
 		else
 			table_put(table, hclu + 2);
@@ -145,5 +193,5 @@ bool qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu)
 	table = rcu_dereference(set->table);
 	found = table && table_find(table, hclu + 2);
 	rcu_read_unlock();
-	return found;
+	return found || is_fixed(set, hclu);
 }

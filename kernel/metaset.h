@@ -7,7 +7,9 @@
  * the image's own tables say.
  *
  * A hash with open addressing, 8 bytes a slot: one L2 table per 512 MiB of
- * guest data makes even an 8 TiB image cost 256 KiB.
+ * guest data makes even an 8 TiB image cost 256 KiB. What stays where it is for
+ * as long as the image is active, and may be long, lies beside it as sorted
+ * ranges: the L1 tables of the snapshots, 65536 of up to 32 MiB, cost 1 MiB.
  *
  * Layer 1. contains: any context, under RCU. The rest: process context;
  * writers are serialised inside.
@@ -21,14 +23,29 @@
 
 struct qcow2_metaset_table;
 
+/* Host clusters [first, end). */
+struct qcow2_metaset_range {
+	u64 first;
+	u64 end;
+};
+
 struct qcow2_metaset {
 	struct qcow2_metaset_table __rcu *table;
 	struct mutex lock;		/* writers */
+	struct qcow2_metaset_range *fixed;	/* sorted, apart; changed while nobody reads */
+	u32 nr_fixed;
 };
 
 void qcow2_metaset_init(struct qcow2_metaset *set);
 /* Forget everything and free the memory. Nobody may be reading. */
 void qcow2_metaset_clear(struct qcow2_metaset *set);
+
+/*
+ * Put @nr ranges in the set, until it is cleared. @ranges is the set's from now
+ * on, and was allocated by kvmalloc. Nobody may be reading. -EEXIST: some of
+ * them overlap; all are in the set.
+ */
+int qcow2_metaset_fix(struct qcow2_metaset *set, struct qcow2_metaset_range *ranges, u32 nr);
 
 /* 0, -EEXIST if @hclu is in the set already, -ENOMEM. */
 int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu);

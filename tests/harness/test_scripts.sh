@@ -23,6 +23,14 @@ for fault in tests/mutants/*.patch; do
 	patch --dry-run -s -p0 -i "$fault" >"$temp/out" 2>&1 || complain "$fault: $(cat "$temp/out")"
 done
 
+# What the list of QEMU's own tests says of ours is so; and one that says nothing, or of none, is found out.
+tests/harness/iotests.py >"$temp/out" || complain "$(cat "$temp/out")"
+# shellcheck disable=SC2016
+for row in '| 007 | T | many | `edit/differ_99` |' '| 009 | D | few | by nothing |'; do
+	printf '| iotest | kind | scenario | replayed by |\n|---|---|---|---|\n%s\n' "$row" >"$temp/list"
+	tests/harness/iotests.py "$temp/list" >"$temp/out" && complain "iotests.py: nothing is wrong with: $row"
+done
+
 # Each rule of style, alone.
 mkdir -p "$temp/tree/kernel"
 cp -r scripts "$temp/tree/"

@@ -20,24 +20,14 @@
  * What is not so is a line "# NAME: ...", and makes the exit code 1.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/dm-ioctl.h>
 #include <linux/fs.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
+#include "rawdm.h"
 
-#define NAME		"hostile"
-#define NODE		"/dev/hostile-test"
 #define PATTERN		0xee
-#define METADATA	7	/* clusters at the start of every image of the plan */
+#define METADATA	8	/* clusters at the start of every image of the plan */
 #define SECONDS		60	/* for one image: more is a hang */
 
 static const struct {
@@ -51,16 +41,12 @@ static const struct {
 static struct {
 	char name[64], path[512];
 	unsigned long long sectors;
-	int writable, attached, failed, node, bit;
+	int writable, attached, failed, bit;
 	uint64_t sum;
 	off_t size;
 } image;
 static const char *folder;
-static int control, kmsg, problems, images, refusals, readers, writers;
-static union {
-	struct dm_ioctl dm;
-	char bytes[16384];
-} request;
+static int kmsg, problems, images, refusals, readers, writers;
 static char *buffer;
 #define BUFFER	(2 << 20)
 
@@ -84,64 +70,29 @@ static void __attribute__((noreturn)) give_up(const char *what)
 }
 
 /* ------------------------------------------------------------------------
- * The device
+ * The device and its file
  */
-
-static int dm(unsigned long command, unsigned int flags)
-{
-	request.dm.version[0] = DM_VERSION_MAJOR;
-	request.dm.version[1] = 0;
-	request.dm.version[2] = 0;
-	request.dm.data_size = sizeof(request);
-	request.dm.data_start = sizeof(request.dm);
-	request.dm.flags = flags;
-	snprintf(request.dm.name, sizeof(request.dm.name), NAME);
-	return ioctl(control, command, &request);
-}
-
-static int dm_simple(unsigned long command, unsigned int flags)
-{
-	memset(&request, 0, sizeof(request.dm));
-	return dm(command, flags);
-}
 
 static int load(void)
 {
-	struct dm_target_spec *spec = (void *)(request.bytes + sizeof(request.dm));
+	char table[1024];
 
-	memset(&request, 0, sizeof(request));
-	request.dm.target_count = 1;
-	spec->length = image.sectors;
-	spec->next = sizeof(request) - sizeof(request.dm);
-	snprintf(spec->target_type, sizeof(spec->target_type), "qcow2");
-	snprintf((char *)(spec + 1), 1024, "1 qcow2 %s", image.path);
-	return dm(DM_TABLE_LOAD, image.writable ? 0 : DM_READONLY_FLAG) ? errno : 0;
+	snprintf(table, sizeof(table), "1 qcow2 %s", image.path);
+	return rawdm_load(image.sectors, table, image.writable);
 }
 
-/* The status line, in request. */
 static char *status(void)
 {
-	if (dm_simple(DM_TABLE_STATUS, DM_NOFLUSH_FLAG))
+	char *text;
+
+	if (rawdm_status(&text))
 		give_up("status");
-	return request.bytes + request.dm.data_start + sizeof(struct dm_target_spec);
+	return text;
 }
 
-/* What the kernel has said since the last call is in the buffer. */
 static const char *said(void)
 {
-	size_t length = 0;
-	ssize_t got;
-
-	while (length < BUFFER - 8192) {
-		got = read(kmsg, buffer + length, 8192);
-		if (got < 0 && errno == EPIPE)
-			continue;
-		if (got <= 0)
-			break;
-		length += got;
-	}
-	buffer[length] = 0;
-	return buffer;
+	return rawdm_said(kmsg, buffer, BUFFER);
 }
 
 static uint64_t sum(void)
@@ -181,34 +132,23 @@ static void attach(void)
 		problem("is refused: %s", strerror(failed));
 		return;
 	}
-	if (dm_simple(DM_DEV_SUSPEND, 0)) {
-		problem("cannot be resumed: %s", strerror(errno));
+	failed = rawdm_resume(image.writable);
+	if (failed) {
+		problem("cannot be resumed: %s", strerror(failed));
 		return;
 	}
-	unlink(NODE);
-	if (mknod(NODE, S_IFBLK | 0600, makedev(major(request.dm.dev), minor(request.dm.dev))))
-		give_up(NODE);
-	image.node = open(NODE, (image.writable ? O_RDWR : O_RDONLY) | O_DIRECT | O_CLOEXEC);
-	if (image.node < 0)
-		give_up(NODE);
 	image.attached = 1;
 	image.failed = 0;
 }
 
 static void detach(void)
 {
-	int i, bit;
 	uint8_t byte = 0;
-	int fd;
+	int fd, bit;
 
-	if (image.node >= 0)
-		close(image.node);
-	image.node = -1;
-	for (i = 0; dm_simple(DM_DEV_REMOVE, 0); i++) {
-		if (errno != EBUSY || i == 100)
-			give_up("remove");
-		usleep(50000);
-	}
+	errno = rawdm_remove();
+	if (errno)
+		give_up("remove");
 	image.attached = 0;
 	if (image.bit < 0)
 		return;
@@ -235,12 +175,11 @@ static void step_image(const char *rest)
 	snprintf(image.path, sizeof(image.path), "%s/%s", folder, image.name);
 	image.writable = !strcmp(how, "rw");
 	image.bit = -1;
-	image.node = -1;
-	image.failed = 0;
+		image.failed = 0;
 	image.size = size();
 	image.sum = sum();
 	said();
-	if (dm_simple(DM_DEV_CREATE, 0))
+	if (rawdm_create())
 		give_up("create");
 	images++;
 }
@@ -271,7 +210,7 @@ static void step_read(unsigned long long sector, size_t length, const char *what
 	ssize_t got;
 	size_t i;
 
-	got = pread(image.node, buffer, length, sector * 512);
+	got = pread(rawdm.node, buffer, length, sector * 512);
 	if (*what == 'E') {
 		if (got >= 0)
 			problem("sector %llu can be read", sector);
@@ -300,8 +239,8 @@ static void step_write(unsigned long long sector, size_t length, const char *wha
 
 	memset(buffer, PATTERN, length);
 	if (discard)
-		failed = ioctl(image.node, BLKDISCARD, range) ? errno : 0;
-	else if (pwrite(image.node, buffer, length, sector * 512) != (ssize_t)length)
+		failed = ioctl(rawdm.node, BLKDISCARD, range) ? errno : 0;
+	else if (pwrite(rawdm.node, buffer, length, sector * 512) != (ssize_t)length)
 		failed = errno;
 	if (failed && failed != EIO)
 		problem("write to %llu: %s", sector, strerror(failed));
@@ -319,7 +258,7 @@ static void step_mode(const char *wanted)
 	int i;
 
 	/* What was answered is committed, and the error of a flush is told by the mode. */
-	fsync(image.node);
+	fsync(rawdm.node);
 	text = status();
 	if (sscanf(text, "1 %15s", mode) != 1 || strcmp(mode, wanted))
 		problem("mode is not %s: %s", wanted, text);
@@ -328,11 +267,11 @@ static void step_mode(const char *wanted)
 	if (strstr(text, "last=none"))
 		problem("no cause: %s", text);
 	/* An event is sent by somebody else, soon. */
-	for (i = 0; i < 100 && !request.dm.event_nr; i++) {
+	for (i = 0; i < 100 && !rawdm.request.dm.event_nr; i++) {
 		usleep(20000);
 		status();
 	}
-	if (!request.dm.event_nr)
+	if (!rawdm.request.dm.event_nr)
 		problem("no event");
 }
 
@@ -426,16 +365,14 @@ int main(int argc, char **argv)
 	folder = argv[1];
 	snprintf(line, sizeof(line), "%s/plan", folder);
 	plan = fopen(line, "re");
-	control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (!plan || control < 0 || kmsg < 0 || posix_memalign((void **)&buffer, 65536, BUFFER + 1))
+	if (!plan || rawdm_start("hostile") || kmsg < 0 || posix_memalign((void **)&buffer, 65536, BUFFER + 1))
 		give_up("start");
 	lseek(kmsg, 0, SEEK_END);
 	while (fgets(line, sizeof(line), plan)) {
 		line[strcspn(line, "\n")] = 0;
 		step(line);
 	}
-	unlink(NODE);
 	printf("# %d images: %d refused, %d read, %d written\n", images, refusals, readers, writers);
 	return problems || !images || refusals + readers + writers != images;
 }

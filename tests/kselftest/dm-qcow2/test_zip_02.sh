@@ -38,7 +38,12 @@ for type in zlib zstd; do
 	cp content.raw model.raw
 	qemu-img snapshot -c one snap.qcow2
 	attach q snap.qcow2
+	attach_ro v snap.qcow2 snapshot one
+	want "the view differs" cmp content.raw /dev/mapper/v
 	exercise q model.raw 6 30
+	blockdev --flushbufs /dev/mapper/v
+	want "the view differs after writes" cmp content.raw /dev/mapper/v
+	detach v
 	detach q
 	clean snap.qcow2
 	same snap.qcow2 model.raw
@@ -47,7 +52,7 @@ for type in zlib zstd; do
 	qemu-img snapshot -d one snap.qcow2
 	clean snap.qcow2
 	same snap.qcow2 model.raw
-	ok "$type with a snapshot"
+	ok "$type with a snapshot, and its view"
 done
 
 pack content.raw cluster_size=64k a.qcow2
