@@ -6,6 +6,7 @@
 # nothing is left of them when runtime and container are killed, or the runtime in the middle.
 #
 # series=6.12
+# timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -64,7 +65,7 @@ ready() {
 # cost PID: sets COST to the milliseconds of processor time of a process, from its start on and with its children.
 cost() {
 	local stat
-	read -ra stat </proc/$1/stat
+	read -ra stat <"/proc/$1/stat"
 	COST=$(((stat[13] + stat[14] + stat[15] + stat[16]) * 1000 / $(getconf CLK_TCK)))
 }
 

@@ -85,7 +85,7 @@ want "activated by a later event: $(active)" [ -z "$(active)" ]
 ok "with it nothing is"
 
 # The filter as Documentation has it.
-filter=$(sed -n 's/^ *\(global_filter = .*QCOW2.*\)/\1/p' "$TREE/Documentation/lvm.rst" 2>/dev/null | head -n 1)
+filter=$(sed -n 's/^ *\(global_filter = .*QCOW2.*\)/\1/p' "$TREE/Documentation/boot.rst" 2>/dev/null | head -n 1)
 [ -n "$filter" ] || filter='global_filter = [ "r|/dev/disk/by-id/dm-uuid-(part[0-9]+-)?QCOW2-.*|" ]'
 sees() { lvm "$1" --config "devices { use_devicesfile=0 $2 }" 2>&1; }
 [[ $(sees pvs "") == *guesta*guestb* ]] || fail "without a filter pvs does not see them, so this test tells nothing"
