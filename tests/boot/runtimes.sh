@@ -11,7 +11,12 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p tree/{bin,dev,proc,sys,tmp,etc}
 cp "$(command -v busybox)" tree/bin/
 for name in sh sleep sync; do ln -s busybox tree/bin/$name; done
-printf '#!/bin/sh\necho "$1 is ready"; echo "$1" >/mine; sync\n' >tree/bin/hello
+cat >tree/bin/hello <<'END'
+#!/bin/sh
+echo "$1 is ready"
+echo "$1" >/mine
+sync
+END
 chmod +x tree/bin/hello
 truncate -s 16M base.raw
 mkfs.ext4 -qF -d tree base.raw

@@ -24,7 +24,7 @@ export QCOW2TAB=$DIR/qcow2tab QCOW2_RULES=$DIR/rules
 generator=$root/opt/lib/systemd/system-generators/qcow2-generator
 units=$root/opt/lib/systemd/system
 
-# run WORD...: any program, as call.
+# Any program, as call.
 run() {
 	OUT=$("$@" 2>"$DIR/.stderr" </dev/null)
 	RC=$?
@@ -97,13 +97,11 @@ holds "the initramfs has its own" absent "$(drop root)"
 holds "links lead to the template" [ "$(find out -type l -printf '%l\n' | sort -u)" = "$units/qcow2-attach@.service" ]
 if command -v systemd-analyze >/dev/null; then
 	chmod 755 .
-	export SYSTEMD_UNIT_PATH=$DIR/out:$units:/lib/systemd/system
 	for name in qcow2-attach@{data,vm-1.x,late,hand,net}.service qcow2setup.target; do
-		run systemd-analyze verify --man=no "$name"
+		SYSTEMD_UNIT_PATH=$DIR/out:$units:/lib/systemd/system run systemd-analyze verify --man=no "$name"
 		told "systemd takes $name" 0 ''
 		holds "$name: and has nothing to say" [ -z "$OUT$ERR" ]
 	done
-	unset SYSTEMD_UNIT_PATH
 fi
 
 # qcow2-tab.
@@ -126,6 +124,8 @@ holds "it says so" matches "data: attached already" "$ERR"
 echo 3 >status
 run "$tab" attach dat
 told "a name that is not there" 3 "dat: .*/qcow2tab has no such line"
+run "$tab" attach root
+told "a line of the initramfs" 4 "root: only the initramfs can"
 run "$tab" attach
 told "no name" 2 "usage:"
 
