@@ -36,7 +36,7 @@ for file in "$tree"/kernel/*.[ch]; do
 done
 while read -r object; do
 	[ -e "$target/${object%.o}.c" ] || complain "$object has no source"
-done < <(grep -o '[a-z0-9_]*\.o' $target/Makefile | grep -v '^dm-qcow2')
+done < <(grep -o '[a-z0-9_-]*\.o' $target/Makefile | grep -v '^dm-qcow2')
 (cd "$tree" && git ls-files tests/kselftest/dm-qcow2) | while read -r file; do
 	[ -e "linux/tools/testing/selftests/dm-qcow2/${file##*/}" ] || echo "$file"
 done >said
