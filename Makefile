@@ -29,6 +29,7 @@ check: packages kernels debug-kernel
 
 ## check-full	the same without bounds
 check-full: packages kernels debug-kernel debug-kernel-full
+	scripts/setup full package
 	QCOW2_FULL=1 tests/run
 
 ## style	checkpatch, shellcheck, lengths and names

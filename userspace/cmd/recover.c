@@ -19,8 +19,8 @@ const struct cli_command cmd_recover = {
 	.summary = "Resume devices that were left in the middle of a change",
 	.text = "A device runs again by itself when an edit or a change of layers is killed; this is for\n"
 		"the case that the process that sees to it was killed too. It also tells of edits that a\n"
-		"loss of power has cut off, and takes away what a backup that was killed has left. There may\n"
-		"be nothing to do.\n",
+		"loss of power has cut off, and takes away what a backup or an attach that was killed has\n"
+		"left. There may be nothing to do.\n",
 	.max_operands = 1,
 	.run = run,
 };

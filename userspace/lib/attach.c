@@ -354,6 +354,20 @@ static int take_back(const char *name, int code)
 	return code;
 }
 
+int attach_clear_remains(const char *name)
+{
+	struct dm_device dm;
+	int ret = 0;
+
+	if (!dm_query(name, &dm) && is_remains(&dm)) {
+		ret = remove_surely(name);
+		if (!ret)
+			err_note("%s: removed what an attach that was killed had left", name);
+	}
+	dm_release(&dm);
+	return ret && ret != -ENXIO ? device_fail(ret, name) : 0;
+}
+
 /* Say why the kernel refused; @log is closed. */
 static int refuse(const struct image *top, const struct dm_device *dm, int error, int log)
 {

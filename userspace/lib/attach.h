@@ -25,6 +25,9 @@ struct attach_request {
 /* Is the name good and free? Prints and returns an exit code. */
 int attach_check_name(const char *name);
 
+/* Remove what a KILL of an attach has left of @name: a device without a table. Its lock is held. 0 or an exit code. */
+int attach_clear_remains(const char *name);
+
 /*
  * Check, load, resume; the node is there when it returns. @device describes
  * what was made and is for device_release(). Prints and returns an exit code;

@@ -3,7 +3,7 @@
 /*
  * Resume what was left suspended. NAME.intent says that it was an edit that
  * suspended the device; whoever else did had a reason that is not ours to judge. NAME.frozen.intent is
- * what a backup has left (backup_point.h).
+ * what a backup has left (backup_point.h). NAME.lock that nobody holds is what an attach, or any other work, has.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "attach.h"
 #include "backup.h"
 #include "device.h"
 #include "err.h"
@@ -22,19 +23,18 @@
 #include "run.h"
 #include "text.h"
 
-/* Names that have an intent in a folder, NULL-terminated, for mem_free_strings(). */
-static char **find_intents(const char *folder)
+/* Names that have a file with this suffix in a folder, NULL-terminated, for mem_free_strings(). */
+static char **find_names(const char *folder, const char *suffix)
 {
-	static const char suffix[] = ".intent";
+	size_t tail = strlen(suffix), len;
 	DIR *dir = opendir(folder);
 	char **names = NULL;
 	struct dirent *entry;
-	size_t len;
 
 	while (dir && (entry = readdir(dir))) {
 		len = strlen(entry->d_name);
-		if (len >= sizeof(suffix) && !strcmp(entry->d_name + len - sizeof(suffix) + 1, suffix))
-			mem_add_string(&names, mem_strndup(entry->d_name, len - sizeof(suffix) + 1));
+		if (len > tail && !strcmp(entry->d_name + len - tail, suffix))
+			mem_add_string(&names, mem_strndup(entry->d_name, len - tail));
 	}
 	if (dir)
 		closedir(dir);
@@ -126,7 +126,7 @@ static void forget_copy_of(const struct device *device)
 
 static void forget_copies(void)
 {
-	char **names = find_intents(GUARD_STATE_FOLDER), **next;
+	char **names = find_names(GUARD_STATE_FOLDER, ".intent"), **next;
 	struct device *devices;
 	size_t count, i;
 
@@ -176,6 +176,27 @@ static void find_all_states(void)
 	device_release_list(devices, count);
 }
 
+/*
+ * An attach that was killed has its lock file left, and perhaps a device without a table. A file that
+ * somebody holds is left alone: he is at work.
+ */
+static int sweep(void)
+{
+	char **names = find_names(RUN_FOLDER, ".lock"), **next;
+	int ret = 0, error, lock;
+
+	for (next = names; next && *next; next++) {
+		if (run_is_locked(*next) || run_lock(*next, 0, &lock))
+			continue;
+		error = attach_clear_remains(*next);
+		run_unlock(*next, lock);
+		if (!ret)
+			ret = error;
+	}
+	mem_free_strings(names);
+	return ret;
+}
+
 /* ------------------------------------------------------------------------
  * One, or all
  */
@@ -222,7 +243,7 @@ int recover_devices(const char *name)
 	if (name)
 		return recover_one(name);
 	forget_copies();
-	names = find_intents(RUN_FOLDER);
+	names = find_names(RUN_FOLDER, ".intent");
 	/* A backup's snapshot can be deleted when the device runs. */
 	for (pass = 0; pass < 2; pass++) {
 		for (next = names; next && *next; next++) {
@@ -236,6 +257,7 @@ int recover_devices(const char *name)
 		}
 	}
 	mem_free_strings(names);
+	error = sweep();
 	find_all_states();
-	return ret;
+	return ret ? ret : error;
 }

@@ -76,5 +76,20 @@ want "nobody made space" [ -s grown ]
 want "content" cmp -n $((1000 << 16)) data /dev/mapper/q
 is q mode rw
 ok "monitor makes space while a writer runs"
+
+lvm lvextend -L +32M qtest/disk
+want "resize" "$QCOW2CTL" resize q +32M
+[ "$(blockdev --getsize64 /dev/mapper/q)" = $((160 << 20)) ] || fail "size: $(blockdev --getsize64 /dev/mapper/q)"
+want "snapshot" "$QCOW2CTL" snapshot create q monday
+dd if=data of=/dev/mapper/q bs=64k count=64 seek=2400 oflag=direct conv=notrunc status=none || fail "the new end is not written"
+dd if=/dev/zero of=/dev/mapper/q bs=64k count=8 oflag=direct conv=notrunc status=none
+"$QCOW2CTL" attach -r --snapshot monday "$volume" old >/dev/null
+DEVICES+=(old)
+want "the snapshot has what was there" cmp -n $((1000 << 16)) data /dev/mapper/old
+want "the disk has what was written since" cmp -n $((8 << 16)) /dev/zero /dev/mapper/q
+[[ $("$QCOW2CTL" snapshot list q) == *monday* ]] || fail "list"
+"$QCOW2CTL" detach old
 "$QCOW2CTL" detach q
 clean "$volume"
+lvm lvremove -y qtest/disk || fail "the volume of a detached image cannot be removed"
+ok "resize and snapshot on a volume, detach, lvremove"

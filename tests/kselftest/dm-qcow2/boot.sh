@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# mount.qcow2, the units and the rule for udev, installed in the root of the test machine, and taken away again.
+
+if [ -x "$TREE/scripts/install-boot" ]; then
+	PREFIX=/usr "$TREE/scripts/install-boot" install
+	ln -sf "$QCOW2CTL" /usr/sbin/qcow2ctl
+	trap 'PREFIX=/usr "$TREE/scripts/install-boot" uninstall; rm -f /usr/sbin/qcow2ctl; cleanup' EXIT
+elif [ ! -e /usr/sbin/mount.qcow2 ]; then
+	skip "mount.qcow2 and its like are not installed"
+fi
+
+# gone NAME...: no such device, a moment later.
+gone() {
+	local name tries
+	for name in "$@"; do
+		for ((tries = 0; tries < 50; tries++)); do
+			dmsetup info "$name" >/dev/null 2>&1 || continue 2
+			sleep 0.1
+		done
+		fail "$name is still there"
+	done
+}

@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# mount -t qcow2: a file system in an image, a partition of it, a snapshot; nothing is left after umount, after a refusal,
+# and after a KILL.
+#
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
+scratch ext4
+# shellcheck source=tests/kselftest/dm-qcow2/boot.sh
+. "$HERE/boot.sh"
+
+create whole.qcow2 32M
+create guest.qcow2 64M
+"$QCOW2CTL" attach whole.qcow2 w >/dev/null
+mkfs.ext4 -qF /dev/mapper/w
+"$QCOW2CTL" detach w
+"$QCOW2CTL" attach guest.qcow2 g >/dev/null
+printf 'label: gpt\n- 24M\n- 24M\n' | sfdisk -q --no-reread --no-tell-kernel /dev/mapper/g
+"$QCOW2CTL" detach g
+"$QCOW2CTL" attach --partscan guest.qcow2 g >/dev/null
+mkfs.ext4 -qF -L first /dev/mapper/gp1
+mkfs.ext4 -qF -L second /dev/mapper/gp2
+"$QCOW2CTL" detach g
+mkdir mnt mnt2
+
+want "a whole disk" mount -t qcow2 whole.qcow2 mnt
+echo "before" >mnt/file
+read -r source type < <(findmnt -no SOURCE,FSTYPE mnt)
+want "who is mounted: $source $type" [ "$source $type" = "/dev/mapper/whole ext4" ]
+umount mnt
+gone whole
+clean whole.qcow2
+"$QCOW2CTL" snapshot create ./whole.qcow2 monday
+mount -t qcow2 -o name=vm1,noatime whole.qcow2 mnt
+[[ $(findmnt -no SOURCE,OPTIONS mnt) == /dev/mapper/vm1*noatime* ]] || fail "options"
+want "what was written" [ "$(<mnt/file)" = before ]
+echo "after" >mnt/file
+want "a snapshot beside it" mount -t qcow2 -o snapshot=monday,noload whole.qcow2 mnt2
+want "the snapshot" [ "$(<mnt2/file)" = before ]
+umount mnt2
+gone whole
+umount mnt
+gone vm1
+ok "a whole disk, written, and its snapshot"
+
+mount -t qcow2 -o partition=2 guest.qcow2 mnt
+echo two >mnt/file
+gone guestp1
+dmsetup info guestp2 >/dev/null || fail "no device for the partition"
+umount mnt
+gone guestp2 guest
+echo "$PWD/guest.qcow2 $PWD/mnt qcow2 ro,partition=2,noauto 0 0" >>/etc/fstab
+want "by fstab" mount mnt
+want "the file" [ "$(<mnt/file)" = two ]
+! touch mnt/x 2>/dev/null || fail "read-only, and it was written"
+want "the device is read-only" [ "$(blockdev --getro /dev/mapper/guest)" = 1 ]
+want "twice, read-only" mount -t qcow2 -o ro,partition=1 guest.qcow2 mnt2
+[ "$(findmnt -no SOURCE mnt2)" = /dev/mapper/guest-2p1 ] || fail "the other name: $(findmnt -no SOURCE mnt2)"
+umount mnt mnt2
+gone guestp2 guest guest-2p1 guest-2
+sed -i '$d' /etc/fstab
+ok "a partition, by hand and by fstab"
+
+# wrong CODE REGEX WORD...: mount -t qcow2 ends like that, and nothing is attached or mounted.
+wrong() {
+	local rc=0
+	mount -t qcow2 "${@:3}" >out 2>&1 || rc=$?
+	[ "$rc" = "$1" ] || fail "exit $rc, not $1, of $*: $(<out)"
+	[[ $(<out) =~ $2 ]] || fail "no '$2' in $(<out)"
+	gone guestp1 guestp2 guest whole
+	! mountpoint -q mnt || fail "$*: mounted"
+}
+wrong 32 "guest.qcow2: there is no partition 3" -o partition=3 guest.qcow2 mnt
+wrong 32 "hint: the image has partitions; add -o partition=N" guest.qcow2 mnt
+wrong 32 "unknown filesystem type 'none-such'" -o fstype=none-such whole.qcow2 mnt
+wrong 32 "gone.qcow2: .*No such file" "$PWD/gone.qcow2" mnt
+wrong 32 "out: .*not a qcow2" "$PWD/out" mnt
+wrong 1 "partition=x: not the number" -o partition=x guest.qcow2 mnt
+"$QCOW2CTL" attach guest.qcow2 other >/dev/null
+wrong 32 "guest.qcow2: .*in use by device other" -o partition=1 guest.qcow2 mnt
+want "a name that is taken" [ "$(dmsetup info -c --noheadings -o name)" = other ]
+wrong 32 "other: .*a device of this name exists" -o name=other whole.qcow2 mnt
+"$QCOW2CTL" detach other
+ok "refusals leave nothing"
+
+# While the helper mounts: the file system is frozen in a fifo of a program that it calls.
+mkfifo wait
+cat >mount <<END
+#!/bin/bash
+read -r _ <$PWD/wait
+END
+chmod +x mount
+PATH=$PWD:$PATH /usr/sbin/mount.qcow2 "$PWD/guest.qcow2" mnt -o partition=1 &
+helper=$!
+for ((tries = 0; tries < 100; tries++)); do
+	pgrep -f "^/bin/bash $PWD/mount" >pid && break
+	sleep 0.1
+done
+want "the helper does not mount" [ -s pid ]
+[[ $(dmsetup info guest) == *"DEFERRED REMOVE"* ]] || fail "it is not marked for removal"
+kill -9 $helper "$(<pid)"
+wait $helper && fail "it was not killed"
+gone guestp1 guest
+clean guest.qcow2
+ok "a KILL while it mounts leaves nothing"
