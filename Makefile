@@ -29,20 +29,29 @@ check: packages kernels debug-kernel
 
 ## check-full	the same without bounds
 check-full: packages kernels debug-kernel debug-kernel-full
-	scripts/setup full
+	scripts/setup full package
 	QCOW2_FULL=1 tests/run
 
 ## style	checkpatch, shellcheck, lengths and names
 style:
 	scripts/style
 
-## install	module (by DKMS where dkms is), tool and man page; PREFIX=/usr/local DESTDIR=
+## install	module (by DKMS where dkms is), tool, man pages, completion; PREFIX=/usr/local DESTDIR=
 install:
 	scripts/install install
 
 ## uninstall	take away what install brought
 uninstall:
 	scripts/install uninstall
+
+## dist		build/dm-qcow2-VERSION.tar.xz, of what git has
+dist:
+	scripts/dist
+
+## deb		Debian packages in build/deb
+deb:
+	scripts/setup build package
+	scripts/dist deb
 
 ## clean	remove what was built
 clean:
@@ -87,5 +96,5 @@ debug-kernel-full: debug-kernel
 	scripts/kernel-debug debug-full debug-kcsan
 	scripts/build-matrix -s debug-full
 
-.PHONY: all modules tools demo check check-full style install uninstall clean help \
+.PHONY: all modules tools demo check check-full style install uninstall dist deb clean help \
 	check-debug check-mutants fuzz bench bench-full packages kernels debug-kernel debug-kernel-full

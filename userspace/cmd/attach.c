@@ -3,10 +3,13 @@
 /*
  * attach: an image becomes a block device.
  */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 #include "../lib/err.h"
 #include "../lib/mem.h"
 #include "../lib/repair.h"
+#include "../lib/text.h"
 #include "attach.h"
 #include "cmd.h"
 
@@ -114,6 +117,19 @@ void cmd_attach_print(const struct attach_args *args, const struct device *devic
 		out_line(device->path);
 }
 
+/* Who types the name first means the other way round. */
+static int refuse_swapped(const char *image, const char *name)
+{
+	MEM_FREE char *shown_image = text_shell(name);
+	MEM_FREE char *shown_name = text_shell(image);
+
+	if (!access(image, F_OK) || errno != ENOENT || access(name, F_OK))
+		return 0;
+	err_errno(ENOENT, image);
+	err_hint("the image comes first: qcow2ctl attach %s %s", shown_image, shown_name);
+	return ERR_NOT_FOUND;
+}
+
 static int run(void *data, char **operands)
 {
 	const struct attach_args *args = data;
@@ -124,7 +140,9 @@ static int run(void *data, char **operands)
 	ret = cmd_attach_request(args, operands[0], operands[1], &request);
 	if (ret)
 		return ret;
-	ret = args->repair ? attach_check_name(request.name) : 0;
+	ret = refuse_swapped(operands[0], operands[1]);
+	if (!ret && args->repair)
+		ret = attach_check_name(request.name);
 	if (!ret && args->repair)
 		ret = repair_marked(operands[0]);
 	if (ret)

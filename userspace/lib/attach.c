@@ -47,6 +47,13 @@ static bool is_remains(const struct dm_device *dm)
 	       !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX));
 }
 
+static int refuse_taken(const char *name)
+{
+	err_fail(ERR_BUSY, name, "a device of this name exists");
+	err_hint("choose another NAME, or first qcow2ctl detach %s", name);
+	return ERR_BUSY;
+}
+
 int attach_check_name(const char *name)
 {
 	struct dm_device dm;
@@ -56,7 +63,7 @@ int attach_check_name(const char *name)
 		return ret;
 	/* That device mapper does not answer is found again, and said, at the load. */
 	if (!dm_query(name, &dm) && !is_remains(&dm))
-		ret = err_fail(ERR_BUSY, name, "a device of this name exists");
+		ret = refuse_taken(name);
 	dm_release(&dm);
 	return ret;
 }
@@ -198,8 +205,10 @@ static int refuse_locked(const struct image *image, int byte)
 	MEM_FREE char *holder = holder_of_byte(&image->st, byte);
 	MEM_FREE char *shown = holder ? text_printable(holder) : NULL;
 
-	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
-			byte, shown ? ": " : "", shown ? shown : "");
+	err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
+		 byte, shown ? ": " : "", shown ? shown : "");
+	err_hint("end the virtual machine or the program that has it; info and list need no lock");
+	return ERR_LOCKED;
 }
 
 static int check_locks(const struct image *image, enum lock_role role)
@@ -319,7 +328,8 @@ static int need_target(const char *subject)
 	if (ret != -ENOENT)
 		return device_fail(ret, subject);
 	ret = err_fail(ERR_FAILED, subject, "the kernel has no target " DEVICE_TARGET);
-	err_hint("load module dm-" DEVICE_TARGET " (modprobe dm-" DEVICE_TARGET ")");
+	err_hint("modprobe dm-" DEVICE_TARGET " says why; on Debian it is in dm-" DEVICE_TARGET
+		 "-dkms, which needs the kernel's headers");
 	return ret;
 }
 
@@ -387,7 +397,7 @@ static int create(const struct attach_request *request, const struct image *top,
 	dm_release(dm);
 	ret = dm_create(request->name, uuid);
 	if (ret == -EBUSY)
-		return err_fail(ERR_BUSY, request->name, "a device of this name exists");
+		return refuse_taken(request->name);
 	if (ret)
 		return device_fail(ret, request->name);
 	ret = dm_query(request->name, dm);

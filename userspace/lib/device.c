@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "device.h"
 #include "err.h"
 #include "mem.h"
@@ -268,14 +269,18 @@ int device_fail(int ret, const char *name)
 	switch (ret) {
 	case -ENXIO:
 		err_fail(ERR_NOT_FOUND, name, "no such qcow2 device");
-		if (strchr(name, '/'))
+		if (strchr(name, '/') || !access(name, F_OK))
 			err_hint("'qcow2ctl list IMAGE' shows the names of the devices of an image");
+		else
+			err_hint("'qcow2ctl list' shows the names of all devices");
 		return ERR_NOT_FOUND;
 	case -ENODEV:
 		return err_fail(ERR_FAILED, name, "the kernel has no device mapper");
 	case -EACCES:
 	case -EPERM:
-		return err_fail(ERR_POLICY, name, "only root may use device mapper");
+		err_fail(ERR_POLICY, name, "only root may use device mapper");
+		err_hint("run it as root");
+		return ERR_POLICY;
 	default:
 		return err_errno(-ret, name);
 	}

@@ -59,8 +59,10 @@ int edit_refuse_locked(const struct image *image, int byte)
 	if (byte == LOCK_GRAPH)
 		return err_fail(ERR_BUSY, image->path, "a view of a snapshot is attached%s%s",
 				shown ? ": " : "", shown ? shown : "");
-	return err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
-			byte, shown ? ": " : "", shown ? shown : "");
+	err_fail(ERR_LOCKED, image->path, "image is locked by another process (byte %d)%s%s",
+		 byte, shown ? ": " : "", shown ? shown : "");
+	err_hint("end the virtual machine or the program that has it; info and list need no lock");
+	return ERR_LOCKED;
 }
 
 int edit_lock(struct image *image, bool graph)

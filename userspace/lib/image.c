@@ -243,6 +243,8 @@ static int refuse(const struct image *image, enum qcow2_verdict verdict)
 
 		err_hint("qcow2ctl repair %s", path);
 	}
+	if (verdict == QCOW2_NOT_QCOW2)
+		err_hint("a raw image is attached by losetup, and as a layer below by format=raw");
 	return ret;
 }
 

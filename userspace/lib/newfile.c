@@ -25,7 +25,9 @@
 
 static int refuse_existing(const char *path)
 {
-	return err_fail(ERR_POLICY, path, "it exists already");
+	err_fail(ERR_POLICY, path, "it exists already");
+	err_hint("choose another path; nothing is ever made over a file");
+	return ERR_POLICY;
 }
 
 /* The folder that @path lies in, for the caller to free. */

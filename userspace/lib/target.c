@@ -23,6 +23,13 @@ static int open_device(struct target *target, const struct device *device)
 	return image_open(&target->image, device->image);
 }
 
+static void hint_file(const char *name)
+{
+	MEM_FREE char *path = text_shell(name);
+
+	err_hint("for the file of that name write ./%s", path);
+}
+
 static int open_name(struct target *target, const char *name)
 {
 	struct device device;
@@ -30,13 +37,15 @@ static int open_name(struct target *target, const char *name)
 	int ret;
 
 	ret = device_get(name, &device);
+	if (ret == -ENXIO && !stat(name, &st)) {
+		err_fail(ERR_NOT_FOUND, name, "no such qcow2 device");
+		hint_file(name);
+		return ERR_NOT_FOUND;
+	}
 	if (ret) {
 		ret = device_fail(ret, name);
-		if (!stat(name, &st)) {
-			MEM_FREE char *path = text_shell(name);
-
-			err_hint("for the file of that name write ./%s", path);
-		}
+		if (ret == ERR_FAILED && !stat(name, &st))
+			hint_file(name);
 		return ret;
 	}
 	ret = open_device(target, &device);

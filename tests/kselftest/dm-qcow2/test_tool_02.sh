@@ -85,6 +85,10 @@ attached --backing a.qcow2,format=qcow2 over.qcow2 q
 tabled "2 qcow2 $DIR/over.qcow2 qcow2 $DIR/a.qcow2"
 answers 5 "in use by device q" attach a.qcow2 other
 answers 3 "no such qcow2 device.*hint: .*list IMAGE" detach ./over.qcow2
+answers 3 "no such qcow2 device.*hint: .qcow2ctl list. shows" detach nobody
+cp a.qcow2 nobody
+answers 3 "no such qcow2 device.*hint: .*write ./nobody" snapshot list nobody
+rm nobody
 does detach q
 attached --chain none -r over.qcow2 q
 tabled "1 qcow2 $DIR/over.qcow2 1 no_backing"
@@ -111,12 +115,12 @@ does clone --partscan --json --size 24M a.qcow2 c.qcow2 q
 tabled "2 qcow2 $DIR/c.qcow2 qcow2 $DIR/a.qcow2"
 want "size of the clone" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((24 << 20)) ]
 want "size of the partition" [ "$(blockdev --getsz /dev/mapper/qp1)" = 4096 ]
-answers 5 "exists" clone a.qcow2 d.qcow2 q
+answers 5 "exists.*hint: choose another NAME, or first qcow2ctl detach q" clone a.qcow2 d.qcow2 q
 want "an overlay is left" [ ! -e d.qcow2 ]
 mkfs.ext4 -q /dev/mapper/qp1
 mkdir -p mount
 mount /dev/mapper/qp1 mount
-answers 5 "$DIR/mount" detach q
+answers 5 "$DIR/mount.*hint: --wait SEC" detach q
 umount mount
 does detach q
 want "the partition is left" gone qp1
@@ -160,7 +164,7 @@ detach q
 rmmod dm_qcow2
 mkdir -p /run/modprobe.d
 echo "install dm_qcow2 /bin/false" >/run/modprobe.d/qcow2-test.conf
-answers 1 "a.qcow2: cannot attach: the kernel has no target qcow2.*hint: .*modprobe dm-qcow2" attach a.qcow2 q
+answers 1 "a.qcow2: cannot attach: the kernel has no target qcow2.*hint: .*modprobe dm-qcow2 says why.*dkms" attach a.qcow2 q
 rm /run/modprobe.d/qcow2-test.conf
 want "a device is left" gone q
 load_target
