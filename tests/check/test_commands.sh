@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
+alone
 
 commands="check repair map measure"
 declare -A action=([check]=check [repair]=repair [map]=map [measure]=measure)

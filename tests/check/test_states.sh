@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
+alone
 
 # all CODE NAME FILE REGEX: all four commands refuse the file; check has the exit code of qemu-img check.
 all() {
@@ -99,7 +100,7 @@ wait "$holder"
 # Without the right to write.
 if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$DIR"
-	cp "$Q" tool
+	cp "${WITHOUT_RUN:-$Q}" tool
 	cp leak readonly
 	chmod 444 readonly
 	printf '#!/bin/bash\nexec setpriv --reuid=65534 --regid=65534 --clear-groups %s "$@"\n' "$DIR/tool" >nobody

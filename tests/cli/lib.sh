@@ -30,6 +30,14 @@ echo "KTAP version 1"
 [ -x "$Q" ] || { echo "# $Q: not built"; exit 1; }
 cd "$DIR" || exit 1
 
+# alone: from here on the tool runs as where qemu-utils and dmsetup are not installed: it wraps neither.
+alone() {
+	# shellcheck source=tests/edit/without.sh
+	. "$TREE/tests/edit/without.sh"
+	without "$DIR" || exit 1
+	Q=${QCOW2CTL:-$Q}
+}
+
 ok() {
 	KTAP_N=$((KTAP_N + 1))
 	echo "ok $KTAP_N $*"

@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+alone
 
 "$Q" create good.qcow2 1M
 mkdir folder
@@ -48,18 +49,15 @@ done < <(evil list lists)
 # A file that its owner may not read.
 if [ "$(id -u)" = 0 ]; then
 	chmod 755 "$DIR"
-	cp "$Q" tool
+	cp "${WITHOUT_RUN:-$Q}" tool
 	chmod 600 good.qcow2
-	Q=$DIR/tool
-	as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
-	Q_root=$Q
-	printf '#!/bin/bash\nexec %s %s "$@"\n' "${as_nobody[*]}" "$Q_root" >nobody
+	printf '#!/bin/bash\nexec setpriv --reuid=65534 --regid=65534 --clear-groups %s "$@"\n' "$DIR/tool" >nobody
 	chmod 755 nobody
-	Q=$DIR/nobody
+	own=$Q Q=$DIR/nobody
 	fails 4 "attach of a file without permission" "Permission denied" attach good.qcow2 qcow2-test
 	fails 4 "info of a file without permission" "Permission denied" info ./good.qcow2
 	fails 4 "create in a folder without permission" "Permission denied" create new.qcow2 1M
-	Q=$Q_root
+	Q=$own
 	chmod 444 good.qcow2
 	succeeds "info of a read-only file" "virtual size" info ./good.qcow2
 fi

@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+alone
 
 # same NAME FILE: our JSON against qemu-img's.
 same() {

@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+alone
 
 # battery COMMAND TOO-FEW ENOUGH: arguments, each a list of words.
 battery() {

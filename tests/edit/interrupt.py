@@ -29,6 +29,7 @@ EDITS = (
     ("v2", ["snapshot", "create", "./work", "new"]), ("default", ["snapshot", "apply", "./work", "1"]),
     ("extended", ["snapshot", "delete", "./work", "1"]), ("longer-backing", ["resize", "./work", "+200M"]),
     ("sizes", ["resize", "--shrink", "./work", "1M"]), ("longer-backing", ["rebase", "--unsafe", "--no-backing", "work"]),
+    ("data-extended-over-longer", ["resize", "./work", "+300K"]), ("data-raw", ["resize", "--shrink", "./work", "1M"]),
     ("larger-over-an-overlay", ["commit", "work"]), ("over-odd-raw", ["commit", "work"]),
 )
 
@@ -52,8 +53,14 @@ def expect(condition, text):
 def fresh():
     """Put the images where the edit is done."""
     shutil.copy("image", "work")
-    if os.path.exists("saved.base"):
-        shutil.copy("saved.base", "image.base")
+    for path in ("image.base", "image.data"):
+        if os.path.exists(f"saved-{path}"):
+            shutil.copy(f"saved-{path}", path)
+
+
+def lengths():
+    """Return how long the files are that an edit may make longer."""
+    return [os.path.getsize(path) for path in ("work", "image.data") if os.path.exists(path)]
 
 
 def clean(path):
@@ -78,7 +85,7 @@ def cut(words, number, views, length):
                 clean("work")
         elif rc == 1:
             expect("interrupted (INT)" in said, f"{what}exit {rc}: {said}")
-            expect(found == old and os.path.getsize("work") == length, what + "not as it was")
+            expect(found == old and lengths() == length, what + "not as it was")
         else:
             expect(rc == 0 and not said and found == new, f"{what}exit {rc}: {said}")
             if after >= changes(words):
@@ -108,15 +115,16 @@ def changes(words, known={}):  # pylint: disable=dangerous-default-value
 def signals(variety, words):
     """All signals of one edit."""
     (VARIETIES.get(variety) or OVERLAYS[variety])("image")
-    if os.path.exists("image.base"):
-        shutil.copy("image.base", "saved.base")
+    for path in ("image.base", "image.data"):
+        if os.path.exists(path):
+            shutil.copy(path, f"saved-{path}")
     fresh()
-    old = qcow2.load("work").views()
+    old, before = qcow2.load("work").views(), lengths()
     expect(call(words)[0] == 0, "does not work")
     views = (old, qcow2.load("work").views())
     expect(changes(words) > 0, "changes nothing")
     for number in (signal.SIGINT, signal.SIGKILL):
-        cut(words, number, views, os.path.getsize("image"))
+        cut(words, number, views, before)
 
 
 def full():

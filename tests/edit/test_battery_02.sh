@@ -7,10 +7,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
-# shellcheck source=tests/edit/without.sh
-. "$TREE/tests/edit/without.sh"
-without "$DIR" || exit 1
-Q=${QCOW2CTL:-$Q}
+alone
 
 img() { qemu-img "$@" >/dev/null; }
 make_image() { img create -q -f qcow2 "$@"; }

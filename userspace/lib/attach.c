@@ -325,6 +325,8 @@ static int need_target(const char *subject)
 	}
 	if (!ret)
 		return 0;
+	if (ret == -ENODEV)
+		return err_fail(ERR_FAILED, subject, "the kernel has no device mapper");
 	if (ret != -ENOENT)
 		return device_fail(ret, subject);
 	ret = err_fail(ERR_FAILED, subject, "the kernel has no target " DEVICE_TARGET);

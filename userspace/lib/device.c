@@ -31,12 +31,14 @@ const struct out_field device_fields[] = {
 
 const struct out_field device_list_fields[] = {
 	{ "device", NULL, OUT_FIELDS, 0, device_fields },
+	FIELD("image", NULL, OUT_STRING, image),
+	FIELD("layers", NULL, OUT_STRINGS, table.paths),
 	FIELD("mode", "MODE", OUT_STRING, status.mode),
 	FIELD("space", "SPACE", OUT_STRING, status.space),
 	FIELD("open", "OPEN", OUT_COUNT, open),
 	FIELD("layer", "LAYER", OUT_STRING, layer),
-	FIELD("image", "IMAGE", OUT_STRING, image),
-	FIELD("layers", NULL, OUT_STRINGS, table.paths),
+	/* The longest comes last for people. */
+	FIELD("", "IMAGE", OUT_STRING, image),
 	{ }
 };
 
@@ -275,7 +277,7 @@ int device_fail(int ret, const char *name)
 			err_hint("'qcow2ctl list' shows the names of all devices");
 		return ERR_NOT_FOUND;
 	case -ENODEV:
-		return err_fail(ERR_FAILED, name, "the kernel has no device mapper");
+		return err_fail(name ? ERR_NOT_FOUND : ERR_FAILED, name, "the kernel has no device mapper");
 	case -EACCES:
 	case -EPERM:
 		err_fail(ERR_POLICY, name, "only root may use device mapper");

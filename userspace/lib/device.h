@@ -47,7 +47,7 @@ void device_release(struct device *device);
 int device_list(struct device **devices, size_t *count);
 void device_release_list(struct device *devices, size_t count);
 
-/* Print why device_get() failed and return the exit code. */
+/* Print why device_get() failed and return the exit code. Without a device mapper no device has this name. */
 int device_fail(int ret, const char *name);
 
 /* The snapshot that the device is a view of, as the table has it, or NULL. */

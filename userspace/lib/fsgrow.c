@@ -54,6 +54,18 @@ static char *find_mount(const char *path, dev_t number)
 	return mount;
 }
 
+/* What stands between the disk and its file systems has to grow first, and is not ours to change. */
+static void hint(const struct fsgrow *grow, const char *what)
+{
+	MEM_FREE char *path = text_shell(grow->path);
+
+	if (strstr(what, "partition table"))
+		err_hint("without --fs the disk grows; then a partition of %s (growpart, parted) and its file system",
+			 path);
+	else if (!strcmp(what, "LVM2_member"))
+		err_hint("without --fs the disk grows; then pvresize %s, lvextend --resizefs", path);
+}
+
 static int find_kind(struct fsgrow *grow)
 {
 	MEM_FREE char *what = NULL;
@@ -69,8 +81,11 @@ static int find_kind(struct fsgrow *grow)
 		if (what && !strcmp(what, grow->kind->signature))
 			return 0;
 	}
-	return err_fail(ERR_POLICY, grow->path, "no file system that can grow is on it%s%s",
-			what ? ", but: " : "", what ? what : "");
+	err_fail(ERR_POLICY, grow->path, "no file system that can grow is on it%s%s",
+		 what ? ", but: " : "", what ? what : "");
+	if (what)
+		hint(grow, what);
+	return ERR_POLICY;
 }
 
 static int check_program(const struct fsgrow *grow, const char *name)

@@ -116,7 +116,7 @@ static void json_fill(struct json_object *object, const struct out_field *fields
 	for (; fields->key; fields++) {
 		if (fields->type == OUT_FIELDS)
 			json_fill(object, fields->more, at(row, fields));
-		else
+		else if (*fields->key)
 			json_object_object_add(object, fields->key, json_value(fields, row));
 	}
 }

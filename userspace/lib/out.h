@@ -30,7 +30,7 @@ enum out_type {
 };
 
 struct out_field {
-	const char *key;	/* in JSON; NULL ends the table */
+	const char *key;	/* in JSON, "" = not there; NULL ends the table */
 	const char *title;	/* in text; NULL = not shown there */
 	enum out_type type;
 	size_t offset;

@@ -45,7 +45,7 @@ ok "attach, status, info, check; no snapshots"
 
 # Resized while it is attached: content, both files, and what is gained is zero where bytes were left behind the end.
 for raw in "" --raw; do
-	rm -f d.data
+	rm -f d d.data
 	# shellcheck disable=SC2086 # no word, or one
 	answers 0 "" create --data-file d.data $raw d 16773632
 	answers 0 "" attach --data-file d.data d q

@@ -23,6 +23,9 @@ grown() {
 create a.qcow2 32M
 attach q a.qcow2
 answers 4 "no file system that can grow" resize --fs q +16M
+printf 'label: gpt\nsize=8M\n' | sfdisk -q --no-reread --no-tell-kernel /dev/mapper/q
+answers 4 "but: gpt partition table.*hint: .*a partition of /dev/mapper/q .growpart" resize --fs q +16M
+wipefs -q -a /dev/mapper/q
 want "the size has changed" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((32 << 20)) ]
 mkfs.ext4 -q /dev/mapper/q
 answers 2 "for a larger disk" resize --fs --shrink q 16M

@@ -46,6 +46,7 @@ def load(name, keys):
 device = {"name": "q", "path": "/dev/mapper/q", "dev": dev, "size": 16 << 20, "readonly": False, "partitions": []}
 assert load("attach", "name path dev size readonly partitions") == device
 one, = load("list--json", "devices")["devices"]
+assert list(one) == "name path dev size readonly partitions image layers mode space open layer".split(), list(one)
 assert one == {**device, "image": f"{folder}/a.qcow2", "layers": [f"{folder}/a.qcow2"], "mode": "rw", "space": "ok",
                "open": 1, "layer": None}, one
 numbers = "layers cluster virtual alloc highest end hits misses commits barriers staged parked reads writes allocs cows " \
