@@ -171,16 +171,27 @@ static void stamp(unsigned long long sector, unsigned long long count)
 		word[i] = tag ^ (sector * 64 + i) * 0x9e3779b97f4a7c15ULL;
 }
 
+/* The sums of a range: by one read where that works, else sector by sector. */
+static const uint64_t *read_sums(unsigned long long sector, unsigned long long count)
+{
+	static uint64_t found[MOST / 512];
+	bool whole = pread(rawdm.node, buffer, count * 512, sector * 512) == (ssize_t)(count * 512);
+	unsigned long long i;
+
+	for (i = 0; i < count; i++)
+		found[i] = whole ? sum_of(buffer + i * 512) : read_sum(sector + i);
+	return found;
+}
+
 /* After a discard a sector is what it was, or zeros. */
 static void look_again(unsigned long long sector, unsigned long long count)
 {
-	uint64_t found;
+	const uint64_t *found = read_sums(sector, count);
 
-	for (; count; sector++, count--) {
-		found = read_sum(sector);
-		if (found && found != image.sums[sector] && !image.mutant)
+	for (; count; sector++, count--, found++) {
+		if (*found && *found != image.sums[sector] && !image.mutant)
 			problem("sector %llu: neither zeros nor what was discarded", sector);
-		image.sums[sector] = found;
+		image.sums[sector] = *found;
 	}
 }
 
@@ -198,7 +209,8 @@ static void write_some(void)
 {
 	unsigned long long sector = below(image.sectors), count, i;
 	unsigned int kind = below(10);
-	uint64_t range[2], found;
+	const uint64_t *found;
+	uint64_t range[2];
 	int failed = 0;
 
 	count = 1 + below(below(2) ? 16 : MOST / 512);
@@ -228,11 +240,11 @@ static void write_some(void)
 		look_again(sector, count);
 		return;
 	}
+	if (kind == 1)
+		memset(image.sums + sector, 0, count * 8);
+	found = read_sums(sector, count);
 	for (i = 0; i < count; i++) {
-		if (kind == 1)
-			image.sums[sector + i] = 0;
-		found = read_sum(sector + i);
-		if (found != image.sums[sector + i] && !of_this_write(found, sector, count)) {
+		if (found[i] != image.sums[sector + i] && !of_this_write(found[i], sector, count)) {
 			problem("sector %llu is not what was written", sector + i);
 			return;
 		}
