@@ -17,7 +17,7 @@ echo "KTAP version 1"
 mkdir "$temp/rows"
 "$here/rows.py" make "$temp/rows" "$@"
 kib=$(du -sk --apparent-size "$temp/rows" | cut -f1)
-mke2fs -q -t ext4 -E lazy_itable_init=0,nodiscard -d "$temp/rows" "$temp/disk" $((kib * 3 / 2 + 200 * 1024))k
+mke2fs -q -t ext4 -E lazy_itable_init=0,nodiscard -d "$temp/rows" "$temp/disk" $((kib * 3 / 2 + 200 * 1024))k >/dev/null
 
 # one SERIES: a machine, and what came back.
 one() {

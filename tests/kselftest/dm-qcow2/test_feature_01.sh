@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# What this version does not read: refused by name, or an error at the cluster; bitmaps are not lost.
+# What this version does not read: refused by name, or an error at the cluster; bitmaps are not lost; bits, header
+# bytes and extensions that nobody knows survive, but for the bits that say that they must not.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -48,6 +49,56 @@ detach q
 qemu-img info marked 2>/dev/null | grep -q daily && fail "a bitmap that was not maintained is still valid"
 qemu-img check marked >check.log 2>&1 || grep -q "leaked" check.log || fail "$(cat check.log)"
 ok "bitmaps are kept, or dropped when asked"
+
+# Bytes of the header, an extension, compatible and autoclear bits of a version to come.
+truncate -s 16M unknown
+loop unknown
+create "$LOOP" 8M
+python3 - unknown <<'PY'
+import struct, sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(80)
+    file.write(struct.pack(">QQ", 1 << 40, 1 << 40 | 4))
+    file.seek(100)
+    file.write(struct.pack(">I", 120))
+    file.seek(112)
+    file.write(b"to come!" + struct.pack(">II", 0x12345678, 11) + b"not for now" + bytes(5 + 8))
+PY
+blockdev --flushbufs "$LOOP"
+head -c 65536 unknown >before
+# like NAME: the header is as it was, NAME but for the autoclear bits.
+like() {
+	head -c 65536 unknown >now
+	[ "$1" = all ] || printf '\0\0\0\0\0\0\0\0' | dd of=before bs=8 seek=11 conv=notrunc status=none
+	want "the header, but for autoclear bits: $2" cmp before now
+}
+# counted: sets WRITES and FLUSHES of the loop device.
+counted() {
+	local -a stat
+	read -ra stat <"/sys/block/${LOOP#/dev/}/stat"
+	WRITES=${stat[4]} FLUSHES=${stat[15]}
+}
+SECTORS=16384 attach_ro q "$LOOP"
+detach q
+like all "read-only"
+counted
+writes=$WRITES flushes=$FLUSHES
+dmsetup create q --notable
+DEVICES+=(q)
+SECTORS=16384 table "$LOOP" | dmsetup load q
+counted
+want "a load writes" [ "$WRITES" = "$writes" ]
+like all "loaded"
+dmsetup resume q
+counted
+want "the bits are one write" [ $((WRITES - writes)) = 1 ]
+want "they are durable before anybody can write" [ "$FLUSHES" -gt "$flushes" ]
+like cleared "resumed"
+dd if=/dev/urandom of=/dev/mapper/q bs=64k count=9 oflag=direct status=none
+detach q
+like cleared "written"
+clean "$LOOP"
+ok "what is unknown survives, autoclear bits go before the first write"
 
 create messages 8M
 attach q messages
