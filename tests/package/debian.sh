@@ -10,6 +10,8 @@
 # The module is built for the kernel whose headers that release has, not loaded. The fresh system comes from debootstrap
 # and is kept in the cache. Needs root, and the servers of Debian.
 
+# shellcheck disable=SC2317	# holds calls them
+
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 suite=$1
