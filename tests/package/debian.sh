@@ -70,7 +70,7 @@ fresh() {
 	within "$1" "apt-get update -q"
 }
 
-packages() { within "$1" "apt-get install -q -y --no-install-recommends $2"; }
+packages() { within "$1" "apt-get install -q -y --no-install-recommends ${*:2}"; }
 build() {
 	mkdir -p "$work/build/b"
 	VERSION=$1 scripts/dist tree "$work/build/b" &&
@@ -98,8 +98,8 @@ ours build >"$work/build.before"
 cp -a "$work/build" "$work/user"
 cp "$work/build.before" "$work/user.before"
 mkdir "$work/out" "$work/build/out" "$work/user/out"
-holds "tools to build packages" packages build "build-essential debhelper dh-sequence-dkms lintian pkgconf libblkid-dev libdevmapper-dev
-	libjson-c-dev libmount-dev libsmartcols-dev libzstd-dev zlib1g-dev kmod"
+holds "tools to build packages" packages build build-essential debhelper dh-sequence-dkms lintian pkgconf kmod \
+	lib{blkid,devmapper,json-c,mount,smartcols,zstd}-dev zlib1g-dev
 ours build >"$work/build.before"
 holds "packages are built" build "$own"
 holds "lintian has no word of error or warning" lint
