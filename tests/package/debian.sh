@@ -74,10 +74,10 @@ packages() { within "$1" "apt-get install -q -y --no-install-recommends ${*:2}";
 build() {
 	mkdir -p "$work/build/b"
 	VERSION=$1 scripts/dist tree "$work/build/b" &&
-		within build "cd /b/dm-qcow2-$1 && dpkg-buildpackage -us -uc && mv ../*_$1-1_*.deb /out"
+		within build "cd /b/dm-qcow2-$1 && dpkg-buildpackage -us -uc && cp ../*_$1-1_*.deb /out"
 }
 lint() {
-	within build "cd /b && lintian --allow-root --fail-on warning dm-qcow2_$own-1_amd64.changes" >"$work/lint" 2>/dev/null
+	within build "cd /b && lintian --allow-root --fail-on error,warning dm-qcow2_$own-1_amd64.changes" >"$work/lint" 2>&1
 	local rc=$?
 	cat "$work/lint"
 	[ $rc = 0 ] && ! grep -q '^[EW]:' "$work/lint"
