@@ -10,6 +10,8 @@
 # The module is built for the kernel whose headers that release has, not loaded. The fresh system comes from debootstrap
 # and is kept in the cache. Needs root, and the servers of Debian.
 
+# shellcheck disable=SC2317	# holds calls them
+
 set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.." || exit 1
 suite=$1
@@ -68,14 +70,14 @@ fresh() {
 	within "$1" "apt-get update -q"
 }
 
-packages() { within "$1" "apt-get install -q -y --no-install-recommends $2"; }
+packages() { within "$1" "apt-get install -q -y --no-install-recommends ${*:2}"; }
 build() {
 	mkdir -p "$work/build/b"
 	VERSION=$1 scripts/dist tree "$work/build/b" &&
-		within build "cd /b/dm-qcow2-$1 && dpkg-buildpackage -us -uc && mv ../*_$1-1_*.deb /out"
+		within build "cd /b/dm-qcow2-$1 && dpkg-buildpackage -us -uc && cp ../*_$1-1_*.deb /out"
 }
 lint() {
-	within build "cd /b && lintian --allow-root --fail-on warning dm-qcow2_$own-1_amd64.changes" >"$work/lint" 2>/dev/null
+	within build "cd /b && lintian --allow-root --fail-on error,warning dm-qcow2_$own-1_amd64.changes" >"$work/lint" 2>&1
 	local rc=$?
 	cat "$work/lint"
 	[ $rc = 0 ] && ! grep -q '^[EW]:' "$work/lint"
@@ -96,8 +98,8 @@ ours build >"$work/build.before"
 cp -a "$work/build" "$work/user"
 cp "$work/build.before" "$work/user.before"
 mkdir "$work/out" "$work/build/out" "$work/user/out"
-holds "tools to build packages" packages build "build-essential debhelper dh-sequence-dkms lintian pkgconf libblkid-dev libdevmapper-dev
-	libjson-c-dev libmount-dev libsmartcols-dev libzstd-dev zlib1g-dev kmod"
+holds "tools to build packages" packages build build-essential debhelper dh-sequence-dkms lintian pkgconf kmod \
+	lib{blkid,devmapper,json-c,mount,smartcols,zstd}-dev zlib1g-dev
 ours build >"$work/build.before"
 holds "packages are built" build "$own"
 holds "lintian has no word of error or warning" lint
