@@ -11,7 +11,7 @@
 #include <linux/align.h>
 #include "chain.h"
 
-int qcow2_chain_unzip_init(struct qcow2_chain *chain)
+void qcow2_chain_unzip_init(struct qcow2_chain *chain)
 {
 	const struct qcow2_image *image;
 	u32 size = 0, granule = 1;
@@ -26,7 +26,8 @@ int qcow2_chain_unzip_init(struct qcow2_chain *chain)
 		granule = max(granule, image->backend.granule);
 		zstd |= image->header.compression_type == QCOW2_COMPRESSION_ZSTD;
 	}
-	return size ? qcow2_unzip_init(&chain->unzip, size, granule, zstd) : 0;
+	if (size)
+		qcow2_unzip_init(&chain->unzip, size, granule, zstd);
 }
 
 /* Told with the start of the cluster, whichever part of it was wanted. */

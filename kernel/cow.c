@@ -65,8 +65,10 @@ static void fill_free(void *element, void *data)
 	kfree(fill);
 }
 
-int qcow2_cow_init(struct qcow2_chain *chain)
+int qcow2_cow_reserve(struct qcow2_chain *chain)
 {
+	if (!chain->writable || mempool_initialized(&chain->fills))
+		return 0;
 	return mempool_init(&chain->fills, 1, fill_alloc, fill_free, NULL);
 }
 

@@ -24,10 +24,46 @@ void qcow2_io_finish(struct qcow2_request *req, blk_status_t status)
 	bio_endio(req->bio);
 }
 
+/* Its lane is not there yet: keep @req. False: it is. Any context. */
+static bool hold(struct qcow2_request *req)
+{
+	struct qcow2_io *io = req->io;
+	unsigned long flags;
+	bool held;
+
+	spin_lock_irqsave(&io->held_lock, flags);
+	held = !qcow2_chain_is_started(req->chain);
+	if (held)
+		list_add_tail(&req->parked, &io->held);
+	spin_unlock_irqrestore(&io->held_lock, flags);
+	if (held)
+		qcow2_chain_start(req->chain);
+	return held;
+}
+
+void qcow2_io_started(struct qcow2_io *io, int ret)
+{
+	struct qcow2_request *req, *next;
+	LIST_HEAD(held);
+
+	spin_lock_irq(&io->held_lock);
+	list_splice_init(&io->held, &held);
+	spin_unlock_irq(&io->held_lock);
+	list_for_each_entry_safe(req, next, &held, parked) {
+		list_del_init(&req->parked);
+		if (ret)
+			qcow2_io_finish(req, qcow2_request_status(ret));
+		else
+			qcow2_io_queue(req);
+	}
+}
+
 void qcow2_io_queue(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
 
+	if (unlikely(!qcow2_chain_is_started(chain)) && hold(req))
+		return;
 	if (qcow2_io_is_change(req->bio))
 		qcow2_request_begin_change(req);
 	queue_work(qcow2_io_is_change(req->bio) ? chain->write_lane : chain->read_lane, &req->work);
@@ -261,7 +297,8 @@ static int map_flush(struct qcow2_io *io, struct qcow2_request *req)
 	}
 	atomic_inc(&io->deferred);
 	req->deferred = true;
-	qcow2_io_wait_for_commit(req);
+	if (likely(qcow2_chain_is_started(io->chain)) || !hold(req))
+		qcow2_io_wait_for_commit(req);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -300,6 +337,8 @@ int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 	trace_qcow2_map(bio_dev(bio), (__force unsigned int)bio_op(bio), req->goff, req->left);
 	if (mode == QCOW2_MODE_LOST || qcow2_chain_is_stale(chain))
 		return DM_MAPIO_KILL;
+	if (unlikely(!qcow2_chain_is_started(chain)))
+		qcow2_chain_start(chain);
 	if (bio->bi_opf & REQ_PREFLUSH)
 		return mode == QCOW2_MODE_FAIL ? DM_MAPIO_KILL : map_flush(io, req);
 	if (req->left > chain->layers[0].size || req->goff > chain->layers[0].size - req->left)
@@ -347,6 +386,8 @@ void qcow2_io_init(struct qcow2_io *io)
 	init_waitqueue_head(&io->idle);
 	spin_lock_init(&io->lock);
 	INIT_LIST_HEAD(&io->parked);
+	spin_lock_init(&io->held_lock);
+	INIT_LIST_HEAD(&io->held);
 	INIT_DELAYED_WORK(&io->timeout, qcow2_io_full_timeout);
 }
 

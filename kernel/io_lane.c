@@ -347,6 +347,8 @@ static void lane_dispatch(struct qcow2_request *req)
 {
 	if (req->step != QCOW2_STEP_NONE) {
 		qcow2_cow_run(req);
+	} else if (!req->left) {
+		qcow2_io_wait_for_commit(req);	/* a flush that was held */
 	} else if (bio_op(req->bio) == REQ_OP_READ) {
 		lane_read(req);
 	} else if (qcow2_commit_mode(&req->chain->commit) != QCOW2_MODE_RW) {

@@ -18,6 +18,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 import peers  # noqa: E402 pylint: disable=wrong-import-position
 import rows  # noqa: E402 pylint: disable=wrong-import-position
+import scale  # noqa: E402 pylint: disable=wrong-import-position
+import size  # noqa: E402 pylint: disable=wrong-import-position
 
 NS_PER_INSTRUCTION = 2      # -icount shift=1
 REPEATS = 3                 # where a row leaves the image as it was
@@ -27,7 +29,7 @@ class Bench:
     """The machine under measurement."""
 
     def __init__(self, job):
-        self.job, self.results = job, {}
+        self.job, self.results, self.extra = job, {}, {}
         peers.setup(job["disk_mib"])
         self.images = peers.Images(job["mapped_mib"] << 20, job["empty_mib"] << 20)
         self.peers = {name: peers.CLASSES[name](self.images, name) for name in job["peers"]}
@@ -35,12 +37,21 @@ class Bench:
         self.load = shutil.copy(job["load"], tempfile.mkdtemp(dir="/dev/shm"))
 
     def keep(self, row, peer, value):
-        """Take a result in, and write all of them down: a machine that dies has told what it knew."""
+        """Take a result in."""
         self.results.setdefault(row, {}).setdefault(peer, []).append(value)
+        self.write_down(f"{row:20} {peer:12} {value}")
+
+    def keep_extra(self, name, value):
+        """Take in what is of no row."""
+        self.extra[name] = value
+        self.write_down(f"{name:20} {value}")
+
+    def write_down(self, text):
+        """Write all results: a machine that dies has told what it knew."""
         with open(f"{os.environ['VM_OUT']}/results.json.new", "w", encoding="ascii") as file:
-            json.dump({"release": os.uname().release, "results": self.results}, file)
+            json.dump({"release": os.uname().release, "results": self.results, "extra": self.extra}, file)
         os.rename(f"{os.environ['VM_OUT']}/results.json.new", f"{os.environ['VM_OUT']}/results.json")
-        print(f"{row:20} {peer:12} {value}", flush=True)
+        print(text, flush=True)
 
     # Virtual time
 
@@ -59,8 +70,7 @@ class Bench:
             return
         try:
             path = peer.attach(kind)
-            if os.path.exists("/proc/sys/vm/drop_caches"):
-                peers.run("sync")
+            peers.run("sync")
             counts = [self.count(row, path, kind) for _ in range(REPEATS if kind == "mapped" else 1)]
             self.keep(row, name, {"instructions": round(statistics.median(n for n, _ in counts), 1),
                                   "switches": round(statistics.median(n for _, n in counts), 3)})
@@ -72,6 +82,14 @@ class Bench:
         for row, names in self.job["rows"]:
             for name in names:
                 self.virtual_row(row, name)
+        if self.job.get("devices"):
+            scale.many(self.images, self.job["devices"], self.keep_extra)
+            scale.huge(self.keep_extra)
+
+    def sizes(self):
+        """What the size of the disk costs."""
+        tool = shutil.copy(self.job["tool"], os.path.dirname(self.load))
+        size.measure(tool, self.keep_extra)
 
     def profile(self):
         """Say where the instructions of a row go."""
