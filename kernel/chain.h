@@ -142,6 +142,12 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len);
 int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			const struct qcow2_extent *extent, unsigned int epoch,
 			struct qcow2_inflated **inflated);
+/*
+ * The same if it is in the cache, else NULL. Inside the epoch, which stays; never sleeps; process
+ * context.
+ */
+struct qcow2_inflated *qcow2_chain_find_inflated(struct qcow2_chain *chain, unsigned int layer,
+						 const struct qcow2_extent *extent);
 /* Where @goff is in a cluster of @layer. */
 static inline u32 qcow2_chain_in_cluster(const struct qcow2_chain *chain, unsigned int layer,
 					 u64 goff)

@@ -82,23 +82,36 @@ static int fill_job(struct qcow2_chain *chain, u64 goff, const struct qcow2_zipp
 	return ret;
 }
 
-int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
-			const struct qcow2_extent *extent, unsigned int epoch,
-			struct qcow2_inflated **inflated)
+static struct qcow2_zipped zipped_of(const struct qcow2_image *image,
+				     const struct qcow2_extent *extent)
 {
-	const struct qcow2_image *image = &chain->layers[layer];
-	struct qcow2_zipped zipped = {
+	return (struct qcow2_zipped){
 		.image = image,
 		.hoff = extent->hoff,
 		.len = extent->compressed_length,
 		.size = image->geo.cluster_size,
 		.type = image->header.compression_type,
 	};
+}
+
+struct qcow2_inflated *qcow2_chain_find_inflated(struct qcow2_chain *chain, unsigned int layer,
+						 const struct qcow2_extent *extent)
+{
+	struct qcow2_zipped zipped = zipped_of(&chain->layers[layer], extent);
+
+	return zipped.len ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
+}
+
+int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+			const struct qcow2_extent *extent, unsigned int epoch,
+			struct qcow2_inflated **inflated)
+{
+	struct qcow2_zipped zipped = zipped_of(&chain->layers[layer], extent);
 	struct qcow2_unzip_job *job;
 	u32 skip;
 	int ret;
 
-	*inflated = zipped.len ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
+	*inflated = qcow2_chain_find_inflated(chain, layer, extent);
 	qcow2_epoch_leave(&chain->epoch, epoch);
 	if (*inflated)
 		return 0;

@@ -201,6 +201,25 @@ static void cut(struct qcow2_request *req, u64 len)
 	}
 }
 
+/* A compressed cluster that is in the cache. Inside the epoch, which is left on success. */
+static bool map_inflated(struct qcow2_io *io, struct qcow2_request *req,
+			 const struct qcow2_extent *extent, unsigned int layer)
+{
+	struct qcow2_chain *chain = io->chain;
+	struct qcow2_inflated *inflated;
+
+	inflated = qcow2_chain_find_inflated(chain, layer, extent);
+	if (!inflated)
+		return false;
+	qcow2_request_leave(req);
+	cut(req, extent->len);
+	qcow2_io_copy(req, inflated->data + qcow2_chain_in_cluster(chain, layer, req->goff),
+		      req->left);
+	qcow2_unzip_put(&chain->unzip, inflated);
+	qcow2_io_finish(req, BLK_STS_OK);
+	return true;
+}
+
 static int map_read(struct qcow2_io *io, struct qcow2_request *req)
 {
 	struct qcow2_extent extent;
@@ -222,6 +241,8 @@ static int map_read(struct qcow2_io *io, struct qcow2_request *req)
 		if (map_data(io, req, &extent, layer, &result))
 			return result;
 	}
+	if (extent.kind == QCOW2_EXTENT_COMPRESSED && map_inflated(io, req, &extent, layer))
+		return DM_MAPIO_SUBMITTED;
 	qcow2_request_leave(req);
 	cut(req, qcow2_io_to_cluster_end(req));
 	return qcow2_io_defer(io, req);
