@@ -30,11 +30,9 @@ static void view_stale(struct qcow2_image *image)
 	chain->commit.event(&chain->commit, QCOW2_EVENT_STALE);
 }
 
-bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
+bool qcow2_chain_view_is_stale(const struct qcow2_chain *chain)
 {
-	const struct qcow2_view *view = qcow2_chain_top(chain)->view;
-
-	return view && READ_ONCE(view->stale);
+	return READ_ONCE(qcow2_chain_top(chain)->view->stale);
 }
 
 const char *qcow2_chain_view(const struct qcow2_chain *chain)

@@ -112,7 +112,12 @@ static inline struct qcow2_image *qcow2_chain_top(const struct qcow2_chain *chai
 /* The id of the snapshot that the top layer is a view of, or NULL. */
 const char *qcow2_chain_view(const struct qcow2_chain *chain);
 /* Is it gone? Then nothing may be read. Any context. */
-bool qcow2_chain_is_stale(const struct qcow2_chain *chain);
+bool qcow2_chain_view_is_stale(const struct qcow2_chain *chain);
+static inline bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
+{
+	return unlikely(qcow2_chain_top(chain)->view) && qcow2_chain_view_is_stale(chain);
+}
+
 
 /*
  * Where guest range [@goff, @goff + @len) lies, down the layers. Caller is

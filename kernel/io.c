@@ -69,11 +69,30 @@ void qcow2_io_queue(struct qcow2_request *req)
 	queue_work(qcow2_io_is_change(req->bio) ? chain->write_lane : chain->read_lane, &req->work);
 }
 
+/* What only a request needs that .map keeps: the others shall not pay for it. */
+static void req_keep(struct qcow2_io *io, struct qcow2_request *req)
+{
+	req->ops = &qcow2_io_ops;
+	INIT_WORK(&req->work, qcow2_io_lane);
+	INIT_LIST_HEAD(&req->parked);
+	req->piece = 0;
+	req->holds_cell = false;
+	req->needs_commit = false;
+	req->step = QCOW2_STEP_NONE;
+	req->cell.granted = qcow2_io_granted;
+	req->slice = NULL;
+	req->freed = NULL;
+	req->fill = NULL;
+	req->cluster.hoff = 0;
+	req->xfer.ret = 0;
+	atomic_inc(&io->deferred);
+	req->deferred = true;
+}
+
 /* .map keeps the request: a lane will work on it. */
 static int qcow2_io_defer(struct qcow2_io *io, struct qcow2_request *req)
 {
-	atomic_inc(&io->deferred);
-	req->deferred = true;
+	req_keep(io, req);
 	qcow2_io_queue(req);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -316,8 +335,7 @@ static int map_flush(struct qcow2_io *io, struct qcow2_request *req)
 		qcow2_io_finish(req, BLK_STS_OK);
 		return DM_MAPIO_SUBMITTED;
 	}
-	atomic_inc(&io->deferred);
-	req->deferred = true;
+	req_keep(io, req);
 	if (likely(qcow2_chain_is_started(io->chain)) || !hold(req))
 		qcow2_io_wait_for_commit(req);
 	return DM_MAPIO_SUBMITTED;
@@ -328,24 +346,11 @@ static void req_init(struct qcow2_io *io, struct bio *bio, struct qcow2_request 
 	req->bio = bio;
 	req->chain = io->chain;
 	req->io = io;
-	req->ops = &qcow2_io_ops;
-	INIT_WORK(&req->work, qcow2_io_lane);
-	INIT_LIST_HEAD(&req->parked);
 	req->iter = bio->bi_iter;
 	req->left = bio->bi_iter.bi_size;
-	req->piece = 0;
 	req->in_epoch = false;
 	req->in_change = false;
 	req->deferred = false;
-	req->holds_cell = false;
-	req->needs_commit = false;
-	req->step = QCOW2_STEP_NONE;
-	req->cell.granted = qcow2_io_granted;
-	req->slice = NULL;
-	req->freed = NULL;
-	req->fill = NULL;
-	req->cluster.hoff = 0;
-	req->xfer.ret = 0;
 }
 
 int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req)

@@ -201,8 +201,15 @@ struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 
 struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
 {
-	struct qcow2_slice *slice = xa_load(&meta->slices, slice_key(meta, hoff));
+	XA_STATE(xas, &meta->slices, slice_key(meta, hoff));
+	struct qcow2_slice *slice;
 
+	/* xa_load() without a second RCU section; a reserved place is nothing. */
+	do {
+		slice = xas_load(&xas);
+		if (xa_is_zero(slice))
+			slice = NULL;
+	} while (xas_retry(&xas, slice));
 	if (slice && !READ_ONCE(slice->referenced))
 		WRITE_ONCE(slice->referenced, true);
 	return slice;

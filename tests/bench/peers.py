@@ -34,7 +34,7 @@ def setup(disk_mib):
     run("modprobe", "-a", "ext4", "loop", "dm-mod")
     run("modprobe", "nbd", "nbds_max=4", "max_part=0")
     os.makedirs(FOLDER, exist_ok=True)
-    run("mkfs.ext4", "-q", "-F", "-m", "0", "/dev/ram0")
+    run("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=16", "/dev/ram0")
     run("mount", "/dev/ram0", FOLDER)
 
 
