@@ -207,7 +207,7 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
 	if (chain->name)
-		cancel_work_sync(&chain->start_work);
+		cancel_delayed_work_sync(&chain->start_work);
 	if (chain->commit.writer)
 		qcow2_commit_exit(&chain->commit);
 	if (chain->epoch.wq)

@@ -51,9 +51,9 @@ struct qcow2_chain {
 	const char *name;		/* I: of md */
 	struct mutex start_lock;
 	bool started;			/* start_lock; read anywhere: all is there */
-	struct work_struct start_work;
+	struct delayed_work start_work;
 	int (*start)(struct qcow2_chain *chain); /* I: what lies above; again after -ENOMEM */
-	void (*start_ended)(struct qcow2_chain *chain, int ret); /* I: of start_work */
+	void (*start_ended)(struct qcow2_chain *chain); /* I: of start_work */
 };
 
 /* What the constructor passes on. */
@@ -64,7 +64,7 @@ struct qcow2_chain_options {
 	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
 	void (*allocated)(struct qcow2_chain *chain);
 	int (*start)(struct qcow2_chain *chain);
-	void (*start_ended)(struct qcow2_chain *chain, int ret);
+	void (*start_ended)(struct qcow2_chain *chain);
 };
 
 int qcow2_chain_module_init(void);
@@ -94,11 +94,11 @@ static inline bool qcow2_chain_is_started(const struct qcow2_chain *chain)
 	return smp_load_acquire(&chain->started);	/* the lanes that it stands for */
 }
 
-/* Begin with it; start_ended() is called. Any context. */
+/* Begin with it; start_ended() is called when all is there. Any context. */
 void qcow2_chain_start(struct qcow2_chain *chain);
 /* Do it and wait. -ENOMEM: what was made stays. Sleeps; constructor and preresume. */
 int qcow2_chain_start_now(struct qcow2_chain *chain);
-/* Has somebody the device open? */
+/* Has somebody the device open, or another device its image? */
 bool qcow2_chain_has_users(const struct qcow2_chain *chain);
 /* chain.c only. */
 void qcow2_chain_start_init(struct qcow2_chain *chain, struct dm_target *ti);

@@ -10,9 +10,12 @@
  * held until the lanes are there (io.c). Nothing of another device is lent to
  * a request meanwhile: with images on images the one could wait for the other.
  * A mount or swapon reads long before anybody depends on the device for
- * memory; a device that somebody has open when its table is loaded, because it
- * replaces another one under him, is started by the constructor. From then on
- * all is there until the destructor, as if the constructor had made it.
+ * memory. Where somebody may depend on it before, the constructor starts it: a
+ * device that is open when its table is loaded, and one that is going to take
+ * an image over from another device, which comes to life while the other is
+ * suspended. From then on all is there until the destructor, as if the
+ * constructor had made it. Without memory the first request waits for it, as
+ * later ones wait for a reserve.
  *
  * What suspend, resume and messages do to an idle device works in the module's
  * own lane. Nobody waits there for a request of an idle device: the first one
@@ -23,6 +26,7 @@
 #include "chain.h"
 
 #define LANE_FLAGS	(WQ_MEM_RECLAIM | WQ_UNBOUND)
+#define RETRY_JIFFIES	(HZ / 10)
 
 static struct workqueue_struct *idle_lane;
 
@@ -138,24 +142,31 @@ int qcow2_chain_start_now(struct qcow2_chain *chain)
 
 static void start_work(struct work_struct *work)
 {
-	struct qcow2_chain *chain = container_of(work, struct qcow2_chain, start_work);
+	struct qcow2_chain *chain = container_of(to_delayed_work(work), struct qcow2_chain,
+						 start_work);
 	unsigned int noio = memalloc_noio_save();
 	int ret = qcow2_chain_start_now(chain);
 
-	if (ret)
-		DMERR_LIMIT("%s: not enough memory for the first request", chain->name);
-	chain->start_ended(chain, ret);
 	memalloc_noio_restore(noio);
+	if (!ret) {
+		chain->start_ended(chain);
+		return;
+	}
+	DMERR_LIMIT("%s: its first request waits for memory", chain->name);
+	queue_delayed_work(idle_lane, &chain->start_work, RETRY_JIFFIES);
 }
 
 void qcow2_chain_start(struct qcow2_chain *chain)
 {
-	queue_work(idle_lane, &chain->start_work);
+	queue_delayed_work(idle_lane, &chain->start_work, 0);
 }
 
 bool qcow2_chain_has_users(const struct qcow2_chain *chain)
 {
-	return disk_openers(dm_disk(chain->md)) > 0;
+	const struct qcow2_image *top = &chain->layers[0];
+
+	return disk_openers(dm_disk(chain->md)) > 0 ||
+	       (chain->writable && qcow2_claim_users(&top->use) > 1);
 }
 
 void qcow2_chain_start_init(struct qcow2_chain *chain, struct dm_target *ti)
@@ -163,7 +174,7 @@ void qcow2_chain_start_init(struct qcow2_chain *chain, struct dm_target *ti)
 	chain->md = dm_table_get_md(ti->table);
 	chain->name = dm_device_name(chain->md);
 	mutex_init(&chain->start_lock);
-	INIT_WORK(&chain->start_work, start_work);
+	INIT_DELAYED_WORK(&chain->start_work, start_work);
 	chain->read_lane = idle_lane;
 	chain->free_lane = idle_lane;
 	if (!chain->writable)

@@ -41,7 +41,7 @@ static bool hold(struct qcow2_request *req)
 	return held;
 }
 
-void qcow2_io_started(struct qcow2_io *io, int ret)
+void qcow2_io_started(struct qcow2_io *io)
 {
 	struct qcow2_request *req, *next;
 	LIST_HEAD(held);
@@ -51,10 +51,7 @@ void qcow2_io_started(struct qcow2_io *io, int ret)
 	spin_unlock_irq(&io->held_lock);
 	list_for_each_entry_safe(req, next, &held, parked) {
 		list_del_init(&req->parked);
-		if (ret)
-			qcow2_io_finish(req, qcow2_request_status(ret));
-		else
-			qcow2_io_queue(req);
+		qcow2_io_queue(req);
 	}
 }
 

@@ -49,8 +49,8 @@ void qcow2_io_start_parking(struct qcow2_io *io);
  * get errors, they do. Any context.
  */
 void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled);
-/* The device is started, or cannot be: what was held goes on, or ends with an error. */
-void qcow2_io_started(struct qcow2_io *io, int ret);
+/* The device is started: what was held goes on. */
+void qcow2_io_started(struct qcow2_io *io);
 /* Message retry: there may be space now. */
 void qcow2_io_retry(struct qcow2_io *io);
 /* Wait until every request that .map kept has ended. */

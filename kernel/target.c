@@ -54,11 +54,11 @@ static int chain_start(struct qcow2_chain *chain)
 	return qcow2_cow_reserve(chain);
 }
 
-static void chain_start_ended(struct qcow2_chain *chain, int ret)
+static void chain_start_ended(struct qcow2_chain *chain)
 {
 	struct qcow2_target *t = container_of(chain, struct qcow2_target, chain);
 
-	qcow2_io_started(&t->io, ret);
+	qcow2_io_started(&t->io);
 }
 
 static void io_event(struct qcow2_io *io, enum qcow2_event event)
