@@ -295,11 +295,16 @@ static int init_bounce(struct qcow2_backend *backend, const char **error)
 	size_t size = max_t(size_t, backend->granule, BOUNCE_SIZE);
 	int ret;
 
-	ret = mempool_init(&backend->bounce, 1, bounce_alloc, bounce_free, (void *)size);
+	ret = mempool_init(&backend->bounce, 0, bounce_alloc, bounce_free, (void *)size);
 	if (ret)
 		*error = "not enough memory";
 	backend->bounce_size = size;
 	return ret;
+}
+
+int qcow2_backend_reserve(struct qcow2_backend *backend)
+{
+	return mempool_resize(&backend->bounce, 1);
 }
 
 /*

@@ -33,7 +33,7 @@ struct qcow2_backend {
 	struct block_device *bdev; /* I: of dev */
 	struct file *node;	/* I: see above */
 	struct dm_target *ti;	/* I: for dm_put_device */
-	struct workqueue_struct *wq; /* I: finishes short transfers; set by the owner first */
+	struct workqueue_struct *wq; /* finishes short transfers; the owner may change it */
 	u32 granule;		/* I: unit of direct transfers, in place and length; 2^n */
 	u32 mem_align;		/* I: alignment of memory of a direct transfer; 2^n */
 	u32 bounce_size;	/* I: bytes of one buffer of bounce */
@@ -45,7 +45,7 @@ struct qcow2_backend {
 	bool no_fallocate;	/* remembered -EOPNOTSUPP; a lost race costs one more try */
 	bool no_punch;
 	u64 step;		/* last extension step; owner serialises extensions */
-	mempool_t bounce;	/* for what cannot be done in place; one buffer is certain */
+	mempool_t bounce;	/* for what cannot be done in place; one is certain, once reserved */
 };
 
 /*
@@ -90,6 +90,8 @@ int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
  * reference, drops the old one. Not while a transfer is under way.
  */
 void qcow2_backend_use_file(struct qcow2_backend *backend, struct file *file);
+/* From now on transfers need no free memory. Sleeps; any number of times. */
+int qcow2_backend_reserve(struct qcow2_backend *backend);
 void qcow2_backend_close(struct qcow2_backend *backend);
 
 /* Current end in bytes: i_size, or the device's capacity. Any context. */

@@ -162,7 +162,7 @@ static void file_complete(struct kiocb *iocb, long result)
 		return;
 	}
 	INIT_WORK(&xfer->work, continue_work);
-	queue_work(xfer->backend->wq, &xfer->work);
+	queue_work(READ_ONCE(xfer->backend->wq), &xfer->work);
 }
 
 /*

@@ -30,11 +30,9 @@ static void view_stale(struct qcow2_image *image)
 	chain->commit.event(&chain->commit, QCOW2_EVENT_STALE);
 }
 
-bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
+bool qcow2_chain_view_is_stale(const struct qcow2_chain *chain)
 {
-	const struct qcow2_view *view = qcow2_chain_top(chain)->view;
-
-	return view && READ_ONCE(view->stale);
+	return READ_ONCE(qcow2_chain_top(chain)->view->stale);
 }
 
 const char *qcow2_chain_view(const struct qcow2_chain *chain)
@@ -106,39 +104,9 @@ static u64 cache_default(const struct qcow2_chain *chain)
 	return clamp(bytes * 2, MIN_CACHE_BYTES, MAX_CACHE_BYTES);
 }
 
-static int open_lanes(struct qcow2_chain *chain, struct dm_target *ti)
-{
-	const char *name = dm_device_name(dm_table_get_md(ti->table));
-	unsigned int flags = WQ_MEM_RECLAIM | WQ_UNBOUND;
-
-	chain->read_lane = alloc_workqueue("qcow2_read/%s", flags, 0, name);
-	chain->free_lane = alloc_workqueue("qcow2_free/%s", flags, 0, name);
-	if (!chain->read_lane || !chain->free_lane)
-		return -ENOMEM;
-	if (!chain->writable)
-		return 0;
-	chain->write_lane = alloc_workqueue("qcow2_write/%s", flags, 0, name);
-	chain->commit.wq = alloc_ordered_workqueue("qcow2_commit/%s", WQ_MEM_RECLAIM, name);
-	return chain->write_lane && chain->commit.wq ? 0 : -ENOMEM;
-}
-
-static void close_lanes(struct qcow2_chain *chain)
-{
-	struct workqueue_struct *lanes[] = {
-		chain->read_lane, chain->write_lane, chain->free_lane, chain->commit.wq,
-	};
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(lanes); i++) {
-		if (lanes[i])
-			destroy_workqueue(lanes[i]);
-	}
-}
-
 static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 		       const struct qcow2_layer *layers, const char **error)
 {
-	struct workqueue_struct *wq;
 	unsigned int i;
 	int ret;
 
@@ -147,9 +115,8 @@ static int open_layers(struct qcow2_chain *chain, struct dm_target *ti,
 				       &chain->epoch, i ? NULL : top_changed, error);
 		if (ret)
 			return ret;
-		wq = layers[i].writable ? chain->write_lane : chain->read_lane;
-		chain->layers[i].backend.wq = wq;
-		chain->layers[i].data->wq = wq;
+		chain->layers[i].backend.wq = chain->read_lane;
+		chain->layers[i].data->wq = chain->read_lane;
 	}
 	return 0;
 }
@@ -211,9 +178,9 @@ int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
 	if (!chain->layers || !chain->stats)
 		return -ENOMEM;
 	qcow2_cache_init(&chain->cache, options->cache_bytes, chain->stats);
-	ret = open_lanes(chain, ti);
-	if (ret)
-		return ret;
+	qcow2_chain_start_init(chain, ti);
+	chain->start = options->start;
+	chain->start_ended = options->start_ended;
 	ret = qcow2_epoch_init(&chain->epoch, chain->free_lane, epoch_drained);
 	if (ret)
 		return ret;
@@ -221,12 +188,14 @@ int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
 	if (ret)
 		return ret;
 	*error = "out of memory";
-	ret = qcow2_chain_unzip_init(chain);
-	if (ret)
-		return ret;
+	qcow2_chain_unzip_init(chain);
 	if (!chain->cache.limit)
 		chain->cache.limit = cache_default(chain);
-	return open_commit(chain, options);
+	ret = open_commit(chain, options);
+	/* It takes the place of what somebody uses. */
+	if (!ret && qcow2_chain_has_users(chain))
+		ret = qcow2_chain_start_now(chain);
+	return ret;
 }
 
 void qcow2_chain_close(struct qcow2_chain *chain)
@@ -237,6 +206,8 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 		return;
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
+	if (chain->name)
+		cancel_delayed_work_sync(&chain->start_work);
 	if (chain->commit.writer)
 		qcow2_commit_exit(&chain->commit);
 	if (chain->epoch.wq)
@@ -248,7 +219,8 @@ void qcow2_chain_close(struct qcow2_chain *chain)
 	qcow2_unzip_exit(&chain->unzip);
 	for (i = chain->nr_layers; chain->layers && i-- > 0; )
 		qcow2_image_close(&chain->layers[i]);
-	close_lanes(chain);
+	qcow2_chain_close_lanes(chain);
+	qcow2_cache_exit(&chain->cache);
 	free_percpu(chain->stats);
 	kfree(chain->layers);
 }
@@ -376,7 +348,8 @@ bool qcow2_chain_deactivate(struct qcow2_chain *chain)
 		qcow2_commit_impatient(&chain->commit, true);
 		clean = !settle(chain);
 		set_open(chain, false);
-		flush_workqueue(chain->free_lane);
+		flush_work(&chain->epoch.work);
+		flush_work(&chain->changes.work);
 		cancel_delayed_work_sync(&chain->commit.work);
 		if (clean)
 			trim_tail(chain);

@@ -35,8 +35,9 @@ struct qcow2_chain {
 	struct qcow2_quarantine quarantine; /* writable only */
 	struct qcow2_commit commit;	/* its mode is the device's, read-only too */
 	/*
-	 * I: readers and metadata reads; writers, which may have to wait for a
-	 * frozen file system; freed clusters. The commit has its own.
+	 * Readers and metadata reads; writers, which may have to wait for a
+	 * frozen file system; freed clusters. The commit has its own. Constant
+	 * from started on, see chain_start.c.
 	 */
 	struct workqueue_struct *read_lane;
 	struct workqueue_struct *write_lane;
@@ -46,6 +47,13 @@ struct qcow2_chain {
 	struct work_struct census;	/* counts used clusters for status */
 	bool census_stop;
 	void (*allocated)(struct qcow2_chain *chain); /* I: a batch was taken; must not sleep */
+	struct mapped_device *md;	/* I */
+	const char *name;		/* I: of md */
+	struct mutex start_lock;
+	bool started;			/* start_lock; read anywhere: all is there */
+	struct delayed_work start_work;
+	int (*start)(struct qcow2_chain *chain); /* I: what lies above; again after -ENOMEM */
+	void (*start_ended)(struct qcow2_chain *chain); /* I: of start_work */
 };
 
 /* What the constructor passes on. */
@@ -55,7 +63,12 @@ struct qcow2_chain_options {
 	bool punch;			/* discard pass */
 	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
 	void (*allocated)(struct qcow2_chain *chain);
+	int (*start)(struct qcow2_chain *chain);
+	void (*start_ended)(struct qcow2_chain *chain);
 };
+
+int qcow2_chain_module_init(void);
+void qcow2_chain_module_exit(void);
 
 /* Constructor and destructor; errors as qcow2_image_open(). close: also after a failed open. */
 int qcow2_chain_open(struct qcow2_chain *chain, struct dm_target *ti,
@@ -75,6 +88,22 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size);
  */
 bool qcow2_chain_deactivate(struct qcow2_chain *chain);
 
+/* Has the device what requests need? Any context. */
+static inline bool qcow2_chain_is_started(const struct qcow2_chain *chain)
+{
+	return smp_load_acquire(&chain->started);	/* the lanes that it stands for */
+}
+
+/* Begin with it; start_ended() is called when all is there. Any context. */
+void qcow2_chain_start(struct qcow2_chain *chain);
+/* Do it and wait. -ENOMEM: what was made stays. Sleeps; constructor and preresume. */
+int qcow2_chain_start_now(struct qcow2_chain *chain);
+/* Has somebody the device open, or another device its image? */
+bool qcow2_chain_has_users(const struct qcow2_chain *chain);
+/* chain.c only. */
+void qcow2_chain_start_init(struct qcow2_chain *chain, struct dm_target *ti);
+void qcow2_chain_close_lanes(struct qcow2_chain *chain);
+
 static inline struct qcow2_image *qcow2_chain_top(const struct qcow2_chain *chain)
 {
 	return &chain->layers[0];
@@ -83,7 +112,12 @@ static inline struct qcow2_image *qcow2_chain_top(const struct qcow2_chain *chai
 /* The id of the snapshot that the top layer is a view of, or NULL. */
 const char *qcow2_chain_view(const struct qcow2_chain *chain);
 /* Is it gone? Then nothing may be read. Any context. */
-bool qcow2_chain_is_stale(const struct qcow2_chain *chain);
+bool qcow2_chain_view_is_stale(const struct qcow2_chain *chain);
+static inline bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
+{
+	return unlikely(qcow2_chain_top(chain)->view) && qcow2_chain_view_is_stale(chain);
+}
+
 
 /*
  * Where guest range [@goff, @goff + @len) lies, down the layers. Caller is
@@ -113,6 +147,12 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len);
 int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			const struct qcow2_extent *extent, unsigned int epoch,
 			struct qcow2_inflated **inflated);
+/*
+ * The same if it is in the cache, else NULL. Inside the epoch, which stays; never sleeps; process
+ * context.
+ */
+struct qcow2_inflated *qcow2_chain_find_inflated(struct qcow2_chain *chain, unsigned int layer,
+						 const struct qcow2_extent *extent);
 /* Where @goff is in a cluster of @layer. */
 static inline u32 qcow2_chain_in_cluster(const struct qcow2_chain *chain, unsigned int layer,
 					 u64 goff)
@@ -127,8 +167,8 @@ static inline u32 qcow2_chain_in_cluster(const struct qcow2_chain *chain, unsign
  */
 int qcow2_chain_given_up(struct qcow2_chain *chain, u64 goff,
 			 const struct qcow2_l2_entry *entry, struct qcow2_freed *freed);
-/* Workspaces for the layers; constructor. */
-int qcow2_chain_unzip_init(struct qcow2_chain *chain);
+/* What decompression has to do with here; constructor. */
+void qcow2_chain_unzip_init(struct qcow2_chain *chain);
 /* A broken extent was met: count, log, and stop writing if it is the top's. */
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			 enum qcow2_verdict why);

@@ -11,7 +11,7 @@
 #include <linux/align.h>
 #include "chain.h"
 
-int qcow2_chain_unzip_init(struct qcow2_chain *chain)
+void qcow2_chain_unzip_init(struct qcow2_chain *chain)
 {
 	const struct qcow2_image *image;
 	u32 size = 0, granule = 1;
@@ -26,7 +26,8 @@ int qcow2_chain_unzip_init(struct qcow2_chain *chain)
 		granule = max(granule, image->backend.granule);
 		zstd |= image->header.compression_type == QCOW2_COMPRESSION_ZSTD;
 	}
-	return size ? qcow2_unzip_init(&chain->unzip, size, granule, zstd) : 0;
+	if (size)
+		qcow2_unzip_init(&chain->unzip, size, granule, zstd);
 }
 
 /* Told with the start of the cluster, whichever part of it was wanted. */
@@ -81,23 +82,36 @@ static int fill_job(struct qcow2_chain *chain, u64 goff, const struct qcow2_zipp
 	return ret;
 }
 
-int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
-			const struct qcow2_extent *extent, unsigned int epoch,
-			struct qcow2_inflated **inflated)
+static struct qcow2_zipped zipped_of(const struct qcow2_image *image,
+				     const struct qcow2_extent *extent)
 {
-	const struct qcow2_image *image = &chain->layers[layer];
-	struct qcow2_zipped zipped = {
+	return (struct qcow2_zipped){
 		.image = image,
 		.hoff = extent->hoff,
 		.len = extent->compressed_length,
 		.size = image->geo.cluster_size,
 		.type = image->header.compression_type,
 	};
+}
+
+struct qcow2_inflated *qcow2_chain_find_inflated(struct qcow2_chain *chain, unsigned int layer,
+						 const struct qcow2_extent *extent)
+{
+	struct qcow2_zipped zipped = zipped_of(&chain->layers[layer], extent);
+
+	return zipped.len ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
+}
+
+int qcow2_chain_inflate(struct qcow2_chain *chain, unsigned int layer, u64 goff,
+			const struct qcow2_extent *extent, unsigned int epoch,
+			struct qcow2_inflated **inflated)
+{
+	struct qcow2_zipped zipped = zipped_of(&chain->layers[layer], extent);
 	struct qcow2_unzip_job *job;
 	u32 skip;
 	int ret;
 
-	*inflated = zipped.len ? qcow2_unzip_find(&chain->unzip, &zipped) : NULL;
+	*inflated = qcow2_chain_find_inflated(chain, layer, extent);
 	qcow2_epoch_leave(&chain->epoch, epoch);
 	if (*inflated)
 		return 0;

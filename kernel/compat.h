@@ -12,6 +12,7 @@
 #include <linux/bvec.h>
 #include <linux/fs.h>
 #include <linux/sched.h>
+#include <linux/shrinker.h>
 #include <linux/string.h>
 #ifdef QCOW2_HAVE_FILE_LOCK_CORE
 #include <linux/filelock.h>
@@ -126,6 +127,45 @@ static inline u32 qcow2_kstat_read_align(const struct kstat *stat)
 	return stat->dio_read_offset_align;
 #else
 	return 0;
+#endif
+}
+
+/* Kernels differ in who owns the memory of a shrinker. */
+struct qcow2_shrinker {
+#ifdef QCOW2_HAVE_SHRINKER_ALLOC
+	struct shrinker *shrinker;
+#else
+	struct shrinker shrinker;
+#endif
+};
+
+typedef unsigned long qcow2_shrink_fn(struct shrinker *shrinker, struct shrink_control *control);
+
+static inline int qcow2_shrinker_register(struct qcow2_shrinker *s, const char *name,
+					  qcow2_shrink_fn *count, qcow2_shrink_fn *scan)
+{
+#ifdef QCOW2_HAVE_SHRINKER_ALLOC
+	s->shrinker = shrinker_alloc(0, "%s", name);
+	if (!s->shrinker)
+		return -ENOMEM;
+	s->shrinker->count_objects = count;
+	s->shrinker->scan_objects = scan;
+	shrinker_register(s->shrinker);
+	return 0;
+#else
+	s->shrinker.count_objects = count;
+	s->shrinker.scan_objects = scan;
+	s->shrinker.seeks = DEFAULT_SEEKS;
+	return register_shrinker(&s->shrinker, "%s", name);
+#endif
+}
+
+static inline void qcow2_shrinker_unregister(struct qcow2_shrinker *s)
+{
+#ifdef QCOW2_HAVE_SHRINKER_ALLOC
+	shrinker_free(s->shrinker);
+#else
+	unregister_shrinker(&s->shrinker);
 #endif
 }
 

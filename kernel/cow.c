@@ -41,7 +41,7 @@ struct qcow2_fill {
 	struct bio_vec bvec[FILL_SEGMENTS];
 };
 
-enum { STEP_NEXT, STEP_ASYNC, STEP_ENDED };
+enum { STEP_NEXT, STEP_AGAIN, STEP_ASYNC, STEP_ENDED };
 
 static void *fill_alloc(gfp_t gfp, void *data)
 {
@@ -65,8 +65,10 @@ static void fill_free(void *element, void *data)
 	kfree(fill);
 }
 
-int qcow2_cow_init(struct qcow2_chain *chain)
+int qcow2_cow_reserve(struct qcow2_chain *chain)
 {
+	if (!chain->writable || mempool_initialized(&chain->fills))
+		return 0;
 	return mempool_init(&chain->fills, 1, fill_alloc, fill_free, NULL);
 }
 
@@ -430,15 +432,18 @@ static void data_done(struct qcow2_xfer *xfer)
 {
 	struct qcow2_request *req = container_of(xfer, struct qcow2_request, xfer);
 
-	req->ops->again(req);
+	if (atomic_dec_and_test(&req->data_refs))
+		req->ops->again(req);
 }
 
+/* What has ended when the submission returns goes on here, without a way through the lane. */
 static int step_data(struct qcow2_request *req)
 {
 	req->xfer.done = data_done;
 	req->step = QCOW2_STEP_STAGE;
+	atomic_set(&req->data_refs, 2);
 	qcow2_backend_submit(&req->xfer);
-	return STEP_ASYNC;
+	return atomic_dec_and_test(&req->data_refs) ? STEP_AGAIN : STEP_ASYNC;
 }
 
 static void release_memory(struct qcow2_request *req)
@@ -519,6 +524,8 @@ void qcow2_cow_run(struct qcow2_request *req)
 		req->step = QCOW2_STEP_RESERVE;
 	for (;;) {
 		ret = steps[req->step](req);
+		if (ret == STEP_AGAIN)
+			continue;
 		if (ret == STEP_ASYNC || ret == STEP_ENDED)
 			return;
 		if (ret < 0) {

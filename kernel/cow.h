@@ -13,9 +13,10 @@
 
 /*
  * The reserve of memory of one device: stacked devices must not wait for each
- * other's. Constructor and destructor of a writable chain; exit: also twice.
+ * other's. When the device is started, see chain_start.c; nothing to do for a
+ * read-only one, or the second time. exit: in the destructor, also without one.
  */
-int qcow2_cow_init(struct qcow2_chain *chain);
+int qcow2_cow_reserve(struct qcow2_chain *chain);
 void qcow2_cow_exit(struct qcow2_chain *chain);
 
 /*

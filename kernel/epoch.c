@@ -10,7 +10,7 @@ static void epoch_empty(struct percpu_ref *ref)
 {
 	struct qcow2_epoch_ref *er = container_of(ref, struct qcow2_epoch_ref, ref);
 
-	queue_work(er->owner->wq, &er->owner->work);
+	queue_work(READ_ONCE(er->owner->wq), &er->owner->work);
 }
 
 /* Make the old epoch usable again, then tell the owner. */

@@ -36,7 +36,7 @@ struct qcow2_epoch {
 	struct mutex lock;
 	wait_queue_head_t idle;
 	struct work_struct work;
-	struct workqueue_struct *wq;	/* constant */
+	struct workqueue_struct *wq;	/* the owner may change it */
 	void (*drained)(struct qcow2_epoch *epoch);	/* constant */
 };
 

@@ -259,6 +259,17 @@ out_close:
 	return ret;
 }
 
+int qcow2_image_reserve(struct qcow2_image *image)
+{
+	int ret = qcow2_backend_reserve(&image->backend);
+
+	if (!ret && image->data_file)
+		ret = qcow2_backend_reserve(&image->data_file->backend);
+	if (!ret && !image->raw)
+		ret = qcow2_meta_reserve(&image->meta);
+	return ret;
+}
+
 void qcow2_image_close(struct qcow2_image *image)
 {
 	if (!image->backend.file && !image->backend.dev)

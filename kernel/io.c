@@ -24,20 +24,72 @@ void qcow2_io_finish(struct qcow2_request *req, blk_status_t status)
 	bio_endio(req->bio);
 }
 
+/* Its lane is not there yet: keep @req. False: it is. Any context. */
+static bool hold(struct qcow2_request *req)
+{
+	struct qcow2_io *io = req->io;
+	unsigned long flags;
+	bool held;
+
+	spin_lock_irqsave(&io->held_lock, flags);
+	held = !qcow2_chain_is_started(req->chain);
+	if (held)
+		list_add_tail(&req->parked, &io->held);
+	spin_unlock_irqrestore(&io->held_lock, flags);
+	if (held)
+		qcow2_chain_start(req->chain);
+	return held;
+}
+
+void qcow2_io_started(struct qcow2_io *io)
+{
+	struct qcow2_request *req, *next;
+	LIST_HEAD(held);
+
+	spin_lock_irq(&io->held_lock);
+	list_splice_init(&io->held, &held);
+	spin_unlock_irq(&io->held_lock);
+	list_for_each_entry_safe(req, next, &held, parked) {
+		list_del_init(&req->parked);
+		qcow2_io_queue(req);
+	}
+}
+
 void qcow2_io_queue(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
 
+	if (unlikely(!qcow2_chain_is_started(chain)) && hold(req))
+		return;
 	if (qcow2_io_is_change(req->bio))
 		qcow2_request_begin_change(req);
 	queue_work(qcow2_io_is_change(req->bio) ? chain->write_lane : chain->read_lane, &req->work);
 }
 
+/* What only a request needs that .map keeps: the others shall not pay for it. */
+static void req_keep(struct qcow2_io *io, struct qcow2_request *req)
+{
+	req->ops = &qcow2_io_ops;
+	INIT_WORK(&req->work, qcow2_io_lane);
+	INIT_LIST_HEAD(&req->parked);
+	req->piece = 0;
+	req->holds_cell = false;
+	req->needs_commit = false;
+	req->step = QCOW2_STEP_NONE;
+	req->cell.granted = qcow2_io_granted;
+	req->slice = NULL;
+	req->freed = NULL;
+	req->fill = NULL;
+	req->cluster.hoff = 0;
+	req->xfer.ret = 0;
+	atomic_inc(&io->deferred);
+	req->deferred = true;
+}
+
 /* .map keeps the request: a lane will work on it. */
 static int qcow2_io_defer(struct qcow2_io *io, struct qcow2_request *req)
 {
-	atomic_inc(&io->deferred);
-	req->deferred = true;
+	req_keep(io, req);
 	qcow2_io_queue(req);
 	return DM_MAPIO_SUBMITTED;
 }
@@ -165,6 +217,25 @@ static void cut(struct qcow2_request *req, u64 len)
 	}
 }
 
+/* A compressed cluster that is in the cache. Inside the epoch, which is left on success. */
+static bool map_inflated(struct qcow2_io *io, struct qcow2_request *req,
+			 const struct qcow2_extent *extent, unsigned int layer)
+{
+	struct qcow2_chain *chain = io->chain;
+	struct qcow2_inflated *inflated;
+
+	inflated = qcow2_chain_find_inflated(chain, layer, extent);
+	if (!inflated)
+		return false;
+	qcow2_request_leave(req);
+	cut(req, extent->len);
+	qcow2_io_copy(req, inflated->data + qcow2_chain_in_cluster(chain, layer, req->goff),
+		      req->left);
+	qcow2_unzip_put(&chain->unzip, inflated);
+	qcow2_io_finish(req, BLK_STS_OK);
+	return true;
+}
+
 static int map_read(struct qcow2_io *io, struct qcow2_request *req)
 {
 	struct qcow2_extent extent;
@@ -186,6 +257,8 @@ static int map_read(struct qcow2_io *io, struct qcow2_request *req)
 		if (map_data(io, req, &extent, layer, &result))
 			return result;
 	}
+	if (extent.kind == QCOW2_EXTENT_COMPRESSED && map_inflated(io, req, &extent, layer))
+		return DM_MAPIO_SUBMITTED;
 	qcow2_request_leave(req);
 	cut(req, qcow2_io_to_cluster_end(req));
 	return qcow2_io_defer(io, req);
@@ -259,9 +332,9 @@ static int map_flush(struct qcow2_io *io, struct qcow2_request *req)
 		qcow2_io_finish(req, BLK_STS_OK);
 		return DM_MAPIO_SUBMITTED;
 	}
-	atomic_inc(&io->deferred);
-	req->deferred = true;
-	qcow2_io_wait_for_commit(req);
+	req_keep(io, req);
+	if (likely(qcow2_chain_is_started(io->chain)) || !hold(req))
+		qcow2_io_wait_for_commit(req);
 	return DM_MAPIO_SUBMITTED;
 }
 
@@ -270,24 +343,11 @@ static void req_init(struct qcow2_io *io, struct bio *bio, struct qcow2_request 
 	req->bio = bio;
 	req->chain = io->chain;
 	req->io = io;
-	req->ops = &qcow2_io_ops;
-	INIT_WORK(&req->work, qcow2_io_lane);
-	INIT_LIST_HEAD(&req->parked);
 	req->iter = bio->bi_iter;
 	req->left = bio->bi_iter.bi_size;
-	req->piece = 0;
 	req->in_epoch = false;
 	req->in_change = false;
 	req->deferred = false;
-	req->holds_cell = false;
-	req->needs_commit = false;
-	req->step = QCOW2_STEP_NONE;
-	req->cell.granted = qcow2_io_granted;
-	req->slice = NULL;
-	req->freed = NULL;
-	req->fill = NULL;
-	req->cluster.hoff = 0;
-	req->xfer.ret = 0;
 }
 
 int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req)
@@ -300,6 +360,8 @@ int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 	trace_qcow2_map(bio_dev(bio), (__force unsigned int)bio_op(bio), req->goff, req->left);
 	if (mode == QCOW2_MODE_LOST || qcow2_chain_is_stale(chain))
 		return DM_MAPIO_KILL;
+	if (unlikely(!qcow2_chain_is_started(chain)))
+		qcow2_chain_start(chain);
 	if (bio->bi_opf & REQ_PREFLUSH)
 		return mode == QCOW2_MODE_FAIL ? DM_MAPIO_KILL : map_flush(io, req);
 	if (req->left > chain->layers[0].size || req->goff > chain->layers[0].size - req->left)
@@ -347,6 +409,8 @@ void qcow2_io_init(struct qcow2_io *io)
 	init_waitqueue_head(&io->idle);
 	spin_lock_init(&io->lock);
 	INIT_LIST_HEAD(&io->parked);
+	spin_lock_init(&io->held_lock);
+	INIT_LIST_HEAD(&io->held);
 	INIT_DELAYED_WORK(&io->timeout, qcow2_io_full_timeout);
 }
 

@@ -28,6 +28,8 @@ struct qcow2_io {
 	bool gave_up;			/* lock: full_timeout ran out */
 	bool full;			/* lock: as status shows it */
 	struct delayed_work timeout;
+	spinlock_t held_lock;		/* interrupts off */
+	struct list_head held;		/* held_lock: until the device is started */
 };
 
 void qcow2_io_init(struct qcow2_io *io);
@@ -47,6 +49,8 @@ void qcow2_io_start_parking(struct qcow2_io *io);
  * get errors, they do. Any context.
  */
 void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled);
+/* The device is started: what was held goes on. */
+void qcow2_io_started(struct qcow2_io *io);
 /* Message retry: there may be space now. */
 void qcow2_io_retry(struct qcow2_io *io);
 /* Wait until every request that .map kept has ended. */

@@ -64,12 +64,12 @@ static void zero_piece(struct qcow2_request *req, u32 len)
 		memzero_bvec(&bvec);
 }
 
-static void copy_piece(struct qcow2_request *req, const u8 *from)
+void qcow2_io_copy(struct qcow2_request *req, const u8 *from, u32 len)
 {
 	struct bvec_iter iter = req->iter, at;
 	struct bio_vec bvec;
 
-	iter.bi_size = req->piece;
+	iter.bi_size = len;
 	for_each_bvec(bvec, req->bio->bi_io_vec, at, iter) {
 		memcpy_to_bvec(&bvec, from);
 		from += bvec.bv_len;
@@ -95,7 +95,8 @@ static void lane_inflate(struct qcow2_request *req, const struct qcow2_extent *e
 		return;
 	}
 	req->piece = min_t(u64, req->left, extent->len);
-	copy_piece(req, inflated->data + qcow2_chain_in_cluster(chain, layer, req->goff));
+	qcow2_io_copy(req, inflated->data + qcow2_chain_in_cluster(chain, layer, req->goff),
+		      req->piece);
 	qcow2_unzip_put(&chain->unzip, inflated);
 	qcow2_io_advance(req);
 }
@@ -171,8 +172,11 @@ static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_ext
 		qcow2_io_advance(req);
 }
 
-/* A cluster that has to be allocated or copied: its cell, then cow. */
-static void lane_allocate(struct qcow2_request *req)
+/*
+ * A cluster that has to be allocated or copied: its cell, then cow. True: look again, with the
+ * cell, because somebody may have allocated it meanwhile.
+ */
+static bool lane_allocate(struct qcow2_request *req)
 {
 	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
 
@@ -180,14 +184,13 @@ static void lane_allocate(struct qcow2_request *req)
 		qcow2_commit_throttle(&req->chain->commit);
 		if (!qcow2_cell_acquire(&req->chain->cells, &req->cell,
 					qcow2_to_clu(geo, req->goff)))
-			return;
+			return false;
 		req->holds_cell = true;
-		/* Somebody may have allocated it meanwhile: look again, with the cell. */
-		qcow2_io_queue(req);
-		return;
+		return true;
 	}
 	req->piece = min(req->left, qcow2_io_to_cluster_end(req));
 	qcow2_cow_run(req);
+	return false;
 }
 
 /* Mapped data that is ours: no cell is wanted. Inside the epoch. */
@@ -229,7 +232,8 @@ static int lane_lookup_top(struct qcow2_request *req, struct qcow2_extent *exten
 	return ret;
 }
 
-static void lane_write(struct qcow2_request *req)
+/* True: once more. */
+static bool lane_write_piece(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
 	struct qcow2_extent extent;
@@ -240,7 +244,7 @@ static void lane_write(struct qcow2_request *req)
 	ret = lane_lookup_top(req, &extent);
 	if (!ret && extent.kind == QCOW2_EXTENT_DATA && extent.owned) {
 		lane_in_place(req, &extent);
-		return;
+		return false;
 	}
 	qcow2_request_leave(req);
 	piece = min(req->left, qcow2_io_to_cluster_end(req));
@@ -259,8 +263,15 @@ static void lane_write(struct qcow2_request *req)
 		req->piece = piece;
 		qcow2_io_advance(req);
 	} else {
-		lane_allocate(req);
+		return lane_allocate(req);
 	}
+	return false;
+}
+
+static void lane_write(struct qcow2_request *req)
+{
+	while (lane_write_piece(req))
+		;
 }
 
 /* Whole clusters or subclusters whose mapping can say that they are zero or gone. */
@@ -347,6 +358,8 @@ static void lane_dispatch(struct qcow2_request *req)
 {
 	if (req->step != QCOW2_STEP_NONE) {
 		qcow2_cow_run(req);
+	} else if (!req->left) {
+		qcow2_io_wait_for_commit(req);	/* a flush that was held */
 	} else if (bio_op(req->bio) == REQ_OP_READ) {
 		lane_read(req);
 	} else if (qcow2_commit_mode(&req->chain->commit) != QCOW2_MODE_RW) {

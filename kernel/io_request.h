@@ -41,6 +41,9 @@ void qcow2_io_xfer(struct qcow2_request *req, struct qcow2_backend *backend, u64
 void qcow2_io_park(struct qcow2_request *req);
 void qcow2_io_full_timeout(struct work_struct *work);
 
+/* Copy @len bytes to where @req stands. */
+void qcow2_io_copy(struct qcow2_request *req, const u8 *from, u32 len);
+
 /* The work of a request. */
 void qcow2_io_lane(struct work_struct *work);
 /* The cell that a request waited for is its own now. */

@@ -129,13 +129,13 @@ enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qco
 
 /*
  * Where may guest data lie: whole clusters inside the image that hold no metadata. In a data file
- * the place was compared with the one that the guest offset gives.
+ * the place was compared with the one that the guest offset gives. In an RCU section.
  */
 static bool data_allowed(const struct qcow2_map *map, u64 hoff)
 {
 	return map->geo->data_file ||
 	       (hoff < READ_ONCE(map->end) &&
-		!qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)));
+		!__qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)));
 }
 
 u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_l2_entry *entry)

@@ -4,7 +4,7 @@
  * The bounded cache of metadata slices, and the lists of what was changed.
  */
 #include <linux/slab.h>
-#include "meta.h"
+#include "meta_shrink.h"
 
 #define RESERVED_BUFFERS	4
 #define EVICT_SCAN		128	/* slices looked at for one that goes */
@@ -13,12 +13,20 @@ static struct kmem_cache *slice_cache;
 
 int qcow2_meta_module_init(void)
 {
+	int ret;
+
 	slice_cache = KMEM_CACHE(qcow2_slice, 0);
-	return slice_cache ? 0 : -ENOMEM;
+	if (!slice_cache)
+		return -ENOMEM;
+	ret = qcow2_meta_shrink_init();
+	if (ret)
+		kmem_cache_destroy(slice_cache);
+	return ret;
 }
 
 void qcow2_meta_module_exit(void)
 {
+	qcow2_meta_shrink_exit();
 	rcu_barrier();
 	kmem_cache_destroy(slice_cache);
 }
@@ -32,6 +40,13 @@ void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
 	atomic64_set(&cache->cached, 0);
 	cache->limit = limit;
 	cache->stats = stats;
+	qcow2_meta_shrink_add(cache);
+}
+
+void qcow2_cache_exit(struct qcow2_cache *cache)
+{
+	if (cache->stats)
+		qcow2_meta_shrink_remove(cache);
 }
 
 int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
@@ -50,8 +65,12 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 	meta->staged = 1;
 	meta->written = 0;
 	meta->durable = 0;
-	return mempool_init_kmalloc_pool(&meta->buffers, RESERVED_BUFFERS,
-					 qcow2_slice_size(geo));
+	return mempool_init_kmalloc_pool(&meta->buffers, 0, qcow2_slice_size(geo));
+}
+
+int qcow2_meta_reserve(struct qcow2_meta *meta)
+{
+	return mempool_resize(&meta->buffers, RESERVED_BUFFERS);
 }
 
 void qcow2_meta_exit(struct qcow2_meta *meta)
@@ -111,11 +130,8 @@ static void slice_erase(struct qcow2_slice *slice)
 	xa_unlock_irqrestore(&meta->slices, flags);
 }
 
-/*
- * Evict one slice that nobody has pinned: second chance from the old end.
- * A changed slice is pinned by its list. False: found none.
- */
-static bool cache_evict(struct qcow2_cache *cache)
+/* A changed slice is pinned by its list. */
+bool qcow2_cache_evict(struct qcow2_cache *cache)
 {
 	struct qcow2_slice *slice, *victim = NULL;
 	unsigned long flags;
@@ -185,8 +201,15 @@ struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 
 struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
 {
-	struct qcow2_slice *slice = xa_load(&meta->slices, slice_key(meta, hoff));
+	XA_STATE(xas, &meta->slices, slice_key(meta, hoff));
+	struct qcow2_slice *slice;
 
+	/* xa_load() without a second RCU section; a reserved place is nothing. */
+	do {
+		slice = xas_load(&xas);
+		if (xa_is_zero(slice))
+			slice = NULL;
+	} while (xas_retry(&xas, slice));
 	if (slice && !READ_ONCE(slice->referenced))
 		WRITE_ONCE(slice->referenced, true);
 	return slice;
@@ -244,7 +267,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	}
 	qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_MISSES);
 	while (atomic64_read(&meta->cache->cached) >= meta->cache->limit &&
-	       cache_evict(meta->cache))
+	       qcow2_cache_evict(meta->cache))
 		;
 	slice = qcow2_meta_load(meta, hoff, kind, NULL);
 	if (IS_ERR(slice))

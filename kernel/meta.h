@@ -63,6 +63,7 @@ struct qcow2_cache {
 	atomic64_t cached;		/* bytes of those that may be evicted */
 	u64 limit;			/* I: bytes for the latter */
 	struct qcow2_stats __percpu *stats; /* I */
+	struct list_head all;		/* meta_shrink.c */
 };
 
 struct qcow2_meta {
@@ -87,12 +88,21 @@ void qcow2_meta_module_exit(void);
 
 void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
 		      struct qcow2_stats __percpu *stats);
+/* Every slice was dropped before. Also of zeroed memory. */
+void qcow2_cache_exit(struct qcow2_cache *cache);
 /*
- * Every slice was dropped before. Waits for the frees that are on their way.
+ * Evict one slice that nobody has pinned: second chance from the old end. False: found none.
+ * Any context.
+ */
+bool qcow2_cache_evict(struct qcow2_cache *cache);
+/*
+ * Every slice was dropped before exit, which waits for the frees that are on their way.
  */
 int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 		    struct qcow2_backend *backend, struct qcow2_cache *cache,
 		    void (*changed)(struct qcow2_meta *meta));
+/* From now on some slices can be had whatever memory is free. Sleeps; any number of times. */
+int qcow2_meta_reserve(struct qcow2_meta *meta);
 void qcow2_meta_exit(struct qcow2_meta *meta);
 /* Drop all slices, changed ones too. Nobody uses them any more. */
 void qcow2_meta_drop_all(struct qcow2_meta *meta);

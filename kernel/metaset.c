@@ -184,14 +184,19 @@ void qcow2_metaset_remove(struct qcow2_metaset *set, u64 hclu)
 	mutex_unlock(&set->lock);
 }
 
+bool __qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu)
+{
+	const struct qcow2_metaset_table *table = rcu_dereference(set->table);
+
+	return (table && table_find(table, hclu + 2)) || is_fixed(set, hclu);
+}
+
 bool qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu)
 {
-	const struct qcow2_metaset_table *table;
 	bool found;
 
 	rcu_read_lock();
-	table = rcu_dereference(set->table);
-	found = table && table_find(table, hclu + 2);
+	found = __qcow2_metaset_contains(set, hclu);
 	rcu_read_unlock();
-	return found || is_fixed(set, hclu);
+	return found;
 }

@@ -52,6 +52,8 @@ int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu);
 /* Room for @more clusters at once, so that loading does not grow step by step. */
 int qcow2_metaset_reserve(struct qcow2_metaset *set, u64 more);
 void qcow2_metaset_remove(struct qcow2_metaset *set, u64 hclu);
+/* Caller is in an RCU section. */
+bool __qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu);
 bool qcow2_metaset_contains(const struct qcow2_metaset *set, u64 hclu);
 
 #endif

@@ -60,6 +60,7 @@ struct qcow2_request {
 	struct qcow2_cell cell;
 	struct qcow2_waiter waiter;
 	struct qcow2_xfer xfer;
+	atomic_t data_refs;		/* of the DATA step: who submits, and the completion */
 	/* the allocating write of one cluster */
 	struct qcow2_slice *slice;
 	struct qcow2_freed *freed;

@@ -49,6 +49,18 @@ static void commit_event(struct qcow2_commit *commit, enum qcow2_event event)
 	qcow2_target_event(t);
 }
 
+static int chain_start(struct qcow2_chain *chain)
+{
+	return qcow2_cow_reserve(chain);
+}
+
+static void chain_start_ended(struct qcow2_chain *chain)
+{
+	struct qcow2_target *t = container_of(chain, struct qcow2_target, chain);
+
+	qcow2_io_started(&t->io);
+}
+
 static void io_event(struct qcow2_io *io, enum qcow2_event event)
 {
 	qcow2_target_event(container_of(io, struct qcow2_target, io));
@@ -162,6 +174,8 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 		.punch = !t->options.discard_keep,
 		.event = commit_event,
 		.allocated = chain_allocated,
+		.start = chain_start,
+		.start_ended = chain_start_ended,
 	};
 	int ret;
 
@@ -179,12 +193,7 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 		*error = "table is longer than the image's virtual size";
 		return -EINVAL;
 	}
-	if (!t->chain.writable)
-		return 0;
-	ret = qcow2_cow_init(&t->chain);
-	if (ret)
-		*error = "out of memory";
-	return ret;
+	return 0;
 }
 
 static void set_target(struct qcow2_target *t)
@@ -306,6 +315,9 @@ static int target_preresume(struct dm_target *ti)
 	int ret;
 
 	ret = qcow2_chain_activate(&t->chain, (u64)ti->len << SECTOR_SHIFT);
+	/* Opened since the constructor; without memory the first request tries again. */
+	if (!ret && qcow2_chain_has_users(&t->chain))
+		qcow2_chain_start_now(&t->chain);
 	memalloc_noio_restore(noio);
 	return ret;
 }
@@ -377,11 +389,16 @@ static int __init qcow2_init(void)
 	ret = qcow2_claim_init();
 	if (ret)
 		goto out_quarantine;
-	ret = dm_register_target(&qcow2_target_type);
+	ret = qcow2_chain_module_init();
 	if (ret)
 		goto out_claim;
+	ret = dm_register_target(&qcow2_target_type);
+	if (ret)
+		goto out_chain;
 	return 0;
 
+out_chain:
+	qcow2_chain_module_exit();
 out_claim:
 	qcow2_claim_exit();
 out_quarantine:
@@ -394,6 +411,7 @@ out_meta:
 static void __exit qcow2_exit(void)
 {
 	dm_unregister_target(&qcow2_target_type);
+	qcow2_chain_module_exit();
 	qcow2_claim_exit();
 	qcow2_quarantine_module_exit();
 	qcow2_meta_module_exit();

@@ -137,10 +137,8 @@ static struct qcow2_unzip_job *job_alloc(struct qcow2_unzip *unzip, gfp_t gfp)
 	return NULL;
 }
 
-int qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd)
+void qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd)
 {
-	struct qcow2_unzip_job *job;
-
 	unzip->size = size;
 	/* An entry can say twice the cluster, see compressed_decode(). */
 	unzip->in_bytes = 2 * (size + granule);
@@ -154,6 +152,14 @@ int qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd
 	init_waitqueue_head(&unzip->done);
 	unzip->max_jobs = clamp_t(u32, min(2 * num_online_cpus(), JOB_BYTES / (3 * size)),
 				  MIN_JOBS, MAX_JOBS);
+}
+
+int qcow2_unzip_reserve(struct qcow2_unzip *unzip)
+{
+	struct qcow2_unzip_job *job;
+
+	if (!unzip->max_jobs || unzip->nr_jobs)
+		return 0;
 	job = job_alloc(unzip, GFP_NOIO);
 	if (!job)
 		return -ENOMEM;

@@ -4,7 +4,7 @@
  * Decompression of clusters, with bounded memory: a few jobs, each with all
  * that one decompression needs, and a small cache of what came out.
  *
- * One job exists from the constructor on, so that reading never depends on
+ * One job exists as soon as the device is used, so that reading never depends on
  * free memory; more are made, up to two for each processor and 32 MiB, when
  * there is memory for them and somebody to use them. They belong to one device: with
  * images on images nobody waits for a job that waits for him.
@@ -77,12 +77,14 @@ struct qcow2_unzip {
 
 /*
  * For clusters of up to @size bytes, whose compressed bytes come with up to
- * @granule further bytes before and behind them. Constructor; -ENOMEM.
+ * @granule further bytes before and behind them. Constructor.
  */
-int qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd);
+void qcow2_unzip_init(struct qcow2_unzip *unzip, u32 size, u32 granule, bool zstd);
+/* Make the first job, before anybody wants one. -ENOMEM; nothing where it is made already. */
+int qcow2_unzip_reserve(struct qcow2_unzip *unzip);
 /* Destructor; also of zeroed memory. Nobody holds anything. */
 void qcow2_unzip_exit(struct qcow2_unzip *unzip);
-/* postsuspend: forget everything, keep one job. Nobody holds anything. */
+/* postsuspend: forget everything, keep one job if there is one. Nobody holds anything. */
 void qcow2_unzip_reset(struct qcow2_unzip *unzip);
 
 /* Is it in the cache? Holds it then; else NULL. Never sleeps; process context. */

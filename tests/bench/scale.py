@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""Many devices over one base, and what a large image costs: measured in the virtual machine, in virtual time.
+
+Devices are made by ioctls of this process, so that each costs what the kernel does for it and nothing else.
+"""
+
+import fcntl
+import mmap
+import os
+import struct
+import time
+
+import peers
+
+CREATE, REMOVE, SUSPEND, LOAD = 3, 4, 6, 9
+NS_PER_INSTRUCTION = 2
+# What is aimed at.
+IDLE_BYTES, ATTACH_INSTRUCTIONS = 64 << 10, 10_000_000
+
+
+class Control:
+    """/dev/mapper/control."""
+
+    def __init__(self):
+        self.fd = os.open("/dev/mapper/control", os.O_RDWR)
+
+    def call(self, command, name, flags=0, target=None):
+        """Send a request; target is (sectors, type, params). Return (instructions, minor number)."""
+        body = b""
+        if target:
+            sectors, kind, params = target
+            params = params.encode() + b"\0"
+            params += bytes(-(40 + len(params)) % 8)
+            body = struct.pack("=QQiI16s", 0, sectors, 0, 40 + len(params), kind.encode()) + params
+        size = 312 + len(body)
+        head = struct.pack("=3IIIIiIIIQ128s129s7s", 4, 0, 0, size, 312, 1 if target else 0, 0, flags, 0, 0, 0,
+                           name.encode(), b"", b"")
+        buffer = bytearray(head + body)
+        start = time.monotonic_ns()
+        fcntl.ioctl(self.fd, 3 << 30 | 312 << 16 | 0xfd << 8 | command, buffer)
+        spent = time.monotonic_ns() - start
+        number = struct.unpack_from("=Q", buffer, 40)[0]
+        return spent / NS_PER_INSTRUCTION, number & 0xff | number >> 12 & 0xfff00
+
+    def attach(self, name, target):
+        """Create, load, resume; return (instructions of load and resume, minor number)."""
+        _, minor = self.call(CREATE, name)
+        load, _ = self.call(LOAD, name, 0, target)
+        resume, _ = self.call(SUSPEND, name, 0)
+        return load + resume, minor
+
+    def detach(self, name):
+        """Remove a device."""
+        self.call(REMOVE, name)
+
+
+def used_bytes():
+    """Return what the machine uses when nothing is cached; the kernel frees late, so the least of some."""
+    least = None
+    for _ in range(6):
+        peers.run("sync")
+        peers.write("/proc/sys/vm/drop_caches", "3")
+        time.sleep(0.3)
+        free = 0
+        with open("/proc/zoneinfo", encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if words[:2] == ["pages", "free"]:
+                    free += int(words[2])
+                elif words[:1] == ["count:"]:
+                    free += int(words[1])
+        least = -free if least is None else min(least, -free)
+    return least * mmap.PAGESIZE
+
+
+def sparse_copy(content, path):
+    """Write a file with holes where content has zeros."""
+    with open(path, "wb") as file:
+        for at in range(0, len(content), 4096):
+            page = content[at:at + 4096]
+            if page.strip(b"\0"):
+                file.seek(at)
+                file.write(page)
+        file.truncate(len(content))
+
+
+def locks_on(path):
+    """Return how many byte locks there are on a file."""
+    number = os.stat(path).st_ino
+    with open("/proc/locks", encoding="ascii") as file:
+        return sum(1 for line in file if f":{number} " in line)
+
+
+def block(minor, goff, data=None):
+    """Read or write 4 KiB of a device."""
+    fd = os.open(f"/dev/dm-{minor}", os.O_RDWR | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, 4096) as buffer:
+            if data is None:
+                os.preadv(fd, [buffer], goff)
+                return bytes(buffer)
+            buffer[:] = data
+            return os.pwritev(fd, [buffer], goff)
+    finally:
+        os.close(fd)
+
+
+def each(control, count, target):
+    """Attach so many devices; return (bytes for each, mean instructions, the most, minors)."""
+    before = used_bytes()
+    spent, minors = zip(*(control.attach(f"s{n}", target(n)) for n in range(count)))
+    return (used_bytes() - before) / count, sum(spent) / count, max(spent), minors
+
+
+def many(images, count, keep):
+    """Attach count devices over one base; say what each takes, and whether all is well."""
+    base = images.qcow2("scale-base", "zip")        # compressed, which needs most
+    overlay = f"{peers.FOLDER}/scale.qcow2"
+    peers.run("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", overlay)
+    with open(overlay, "rb") as file:
+        content = file.read()
+    paths = [f"{peers.FOLDER}/scale-{n}.qcow2" for n in range(count)]
+    for path in paths:
+        sparse_copy(content, path)
+    sectors, control = images.mapped // 512, Control()
+    control.attach("warm", (sectors, "qcow2", f"2 qcow2 {overlay} qcow2 {base}"))
+    control.detach("warm")
+
+    plain, _, _, _ = each(control, count, lambda n: (sectors, "error", ""))
+    for number in range(count):
+        control.detach(f"s{number}")
+    start = used_bytes()
+    bytes_each, mean, most, minors = each(control, count, lambda n: (sectors, "qcow2", f"2 qcow2 {paths[n]} qcow2 {base}"))
+    locks = locks_on(base)
+    good = use(minors, images.mapped)
+    for number in range(count):
+        control.detach(f"s{number}")
+    left = used_bytes() - start
+    keep("scale", {"devices": count, "idle_bytes": round(bytes_each - plain), "instructions": round(mean), "most": round(most),
+                   "locks_on_base": locks, "all_work": good, "left_bytes": left})
+
+
+def use(minors, size):
+    """Write a mark through each device, read it and some of the base; tell whether all was right."""
+    first = block(minors[0], 8192)
+    for number, minor in enumerate(minors):
+        block(minor, number * 65536 % size, struct.pack("<Q", number + 1) * 512)
+    good = first.strip(b"\0") != b""
+    for number, minor in enumerate(minors):
+        good &= block(minor, number * 65536 % size) == struct.pack("<Q", number + 1) * 512
+        good &= number * 65536 % size == 0 or block(minor, 8192) == first
+    return good
+
+
+def huge(keep):
+    """Attach an image of 64 TiB; say what was read for it."""
+    disk = f"/dev/ram{next(peers.RAM)}"
+    peers.run("qemu-img", "create", "-q", "-f", "qcow2", disk, "64T")
+    control = Control()
+    length = int(peers.run("blockdev", "--getsz", disk))
+    _, minor = control.attach("under", (length, "linear", f"{disk} 0"))
+
+    def read_sectors():
+        with open(f"/sys/block/dm-{minor}/stat", encoding="ascii") as file:
+            return int(file.read().split()[2])
+
+    with open(disk, "rb") as file:
+        l1_size = struct.unpack_from(">I", file.read(104), 36)[0]
+        file.seek(56)
+        reftable = struct.unpack(">I", file.read(4))[0] << 16
+    before = read_sectors()
+    spent, _ = control.attach("huge", (64 << 31, "qcow2", f"1 qcow2 /dev/dm-{minor}"))
+    time.sleep(0.5)
+    keep("64T", {"instructions": round(spent), "read_bytes": (read_sectors() - before) * 512, "tables_bytes": l1_size * 8 + reftable})
+    control.detach("huge")
+    control.detach("under")
+
+
+def verdicts(results):
+    """Return [(good, text)] of what was measured."""
+    scale, large = results["scale"], results["64T"]
+    return [
+        (scale["idle_bytes"] <= IDLE_BYTES, f"{scale['devices']} devices over one base: {scale['idle_bytes']} bytes for each idle "
+         f"one beyond dm's own, at most {IDLE_BYTES}"),
+        (scale["most"] <= ATTACH_INSTRUCTIONS, f"load and resume: {scale['instructions']} instructions, the most "
+         f"{scale['most']}, at most {ATTACH_INSTRUCTIONS}"),
+        (0 < scale["locks_on_base"] <= 8, f"one claim on the base: {scale['locks_on_base']} locks"),
+        (scale["all_work"], "all of them write and read"),
+        (scale["left_bytes"] <= max(1 << 20, scale["devices"] * 2048), f"detached: {scale['left_bytes']} bytes are not back"),
+        (large["read_bytes"] <= 2 * large["tables_bytes"] + (1 << 20),
+         f"64 TiB: {large['read_bytes']} bytes read, the tables have {large['tables_bytes']}"),
+    ]
