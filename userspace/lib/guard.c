@@ -175,6 +175,16 @@ static int look(const char *name, const struct guard_request *request)
 	return check_state(&guard.device, request);
 }
 
+/* What an edit that was killed together with its guardian has left goes before nobody knows of it any more. */
+static void drop_old_overlay(const char *name)
+{
+	struct guard_line old;
+
+	if (!guard_read_intent(name, &old))
+		guard_drop_overlay(name, &old);
+	guard_release_line(&old);
+}
+
 static int prepare(const char *name, const struct guard_request *request)
 {
 	int keep[3], ret;
@@ -200,6 +210,7 @@ static int prepare(const char *name, const struct guard_request *request)
 		ret = lock_memory(request->memory);
 	if (ret)
 		return ret;
+	drop_old_overlay(name);
 	guard.line.other = request->sectors;
 	if (request->writes)
 		guard.line.copy = guard_copy_path(name, guard.device.image);

@@ -11,18 +11,23 @@
  * content over the image of the device.
  */
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "err.h"
 #include "guard.h"
 #include "lock.h"
 #include "mem.h"
 #include "text.h"
+
+#define TRIES		100
+#define PAUSE_NS	20000000
 
 char *guard_overlay(const struct newfile *file)
 {
@@ -66,12 +71,6 @@ static bool is_empty(const struct image *image)
 	return i == len;
 }
 
-/* An image that nobody uses, and nobody ever has. */
-static bool is_unused(const struct image *image)
-{
-	return !lock_probe(image->fd, LOCK_WRITER) && !is_layer(image) && is_empty(image);
-}
-
 /* The inode is the one that was made. */
 static bool is_useless_file(const char *path, unsigned long long inode)
 {
@@ -82,7 +81,8 @@ static bool is_useless_file(const char *path, unsigned long long inode)
 	if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_ino != inode)
 		return false;
 	useless = !image_open(&image, path) && image.st.st_ino == inode &&
-		  !image_verify(&image) && is_unused(&image);
+		  !image_verify(&image) && !lock_probe(image.fd, LOCK_WRITER) &&
+		  !is_layer(&image) && is_empty(&image);
 	image_close(&image);
 	return useless;
 }
@@ -109,23 +109,41 @@ static bool has_magic(int fd)
 	return pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && be32toh(magic) == QCOW2_MAGIC;
 }
 
-/* Nobody else has the device while it is wiped. */
+/* 0, or -EBUSY: somebody has it. */
+static int wipe_unused(const struct image *image, const char *path)
+{
+	int fd, ret;
+
+	if (lock_probe(image->fd, LOCK_WRITER))
+		return -EBUSY;
+	fd = open(path, O_RDWR | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = newfile_wipe(fd);
+	close(fd);
+	return ret;
+}
+
+/* The dead tool may still be closing it, which takes as long as its last write. */
 static bool wipe_device(const char *path, const struct guard_line *line)
 {
-	int fd = open(path, O_RDWR | O_EXCL | O_NONBLOCK | O_CLOEXEC);
+	struct timespec pause = { .tv_nsec = PAUSE_NS };
 	struct image image = IMAGE_CLOSED;
+	int ret = -ENODEV, tries;
 	struct stat st;
-	bool wiped = false;
 
-	if (fd < 0)
-		return false;
-	if (!fstat(fd, &st) && S_ISBLK(st.st_mode) && has_magic(fd) && !image_open(&image, path) &&
-	    image.st.st_rdev == st.st_rdev && !image_verify(&image) && is_over(&image, line) &&
-	    is_unused(&image))
-		wiped = !newfile_wipe(fd);
+	if (!stat(path, &st) && S_ISBLK(st.st_mode) && !image_open(&image, path) &&
+	    image.is_block && has_magic(image.fd) &&
+	    !image_verify(&image) && is_over(&image, line) && is_empty(&image)) {
+		for (tries = 0; tries < TRIES && !is_layer(&image); tries++) {
+			ret = wipe_unused(&image, path);
+			if (ret != -EBUSY)
+				break;
+			nanosleep(&pause, NULL);
+		}
+	}
 	image_close(&image);
-	close(fd);
-	return wiped;
+	return !ret;
 }
 
 void guard_drop_overlay(const char *name, const struct guard_line *line)

@@ -22,6 +22,7 @@
 #include "probe.h"
 
 #define ZERO_BYTES	(1U << 20)
+#define SECTOR		512	/* of a head at least */
 
 static int refuse_existing(const char *path)
 {
@@ -229,6 +230,19 @@ static int sync_folder(const struct newfile *file)
 	return ret;
 }
 
+/* Its first sector comes last, with all that it refers to behind it. */
+static int write_head(struct newfile *file)
+{
+	const char *head = file->head;
+	int ret = newfile_write(file, SECTOR, head + SECTOR, file->head_len - SECTOR);
+
+	if (!ret)
+		ret = newfile_sync(file);
+	if (!ret)
+		ret = newfile_write(file, 0, head, SECTOR);
+	return ret ? ret : newfile_sync(file);
+}
+
 int newfile_keep(struct newfile *file)
 {
 	int ret = newfile_sync(file);
@@ -240,8 +254,7 @@ int newfile_keep(struct newfile *file)
 	file->is_kept = true;
 	if (!file->is_block)
 		return sync_folder(file);
-	ret = file->head ? newfile_write(file, 0, file->head, file->head_len) : 0;
-	return ret ? ret : newfile_sync(file);
+	return file->head ? write_head(file) : 0;
 }
 
 int newfile_wipe(int fd)

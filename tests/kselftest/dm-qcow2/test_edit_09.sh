@@ -21,15 +21,17 @@ for edit in grow ${QCOW2_FULL:+create delete repair external}; do
 	want "killed in $edit" steps both "$edit"
 	ok "$edit under a writer"
 done
+# touched IMAGE: the first entry of its L1 table is no zero any more.
+touched() {
+	printf '\1' | dd of="$1" bs=1 conv=notrunc status=none seek="$(od -An -tu8 --endian=big -j 40 -N 8 "$1" | tr -d ' ')"
+}
 # Killed together with the guardian before the new table is live: recover takes the overlay away, but for
 # one that somebody has written to.
 for touched in "" written; do
 	LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external c.qcow2 q 2>said && fail "it was not killed"
 	want "it has no name" [ -s c.qcow2 ]
 	want "there is no intent" [ -s /run/qcow2ctl/q.intent ]
-	# The first entry of its L1 table.
-	[ -z "$touched" ] || printf '\1' | dd of=c.qcow2 bs=1 conv=notrunc status=none \
-		seek="$(od -An -tu8 --endian=big -j 40 -N 8 c.qcow2 | tr -d ' ')"
+	[ -z "$touched" ] || touched c.qcow2
 	does recover
 	runs q
 	if [ -z "$touched" ]; then
@@ -39,11 +41,14 @@ for touched in "" written; do
 		rm c.qcow2
 	fi
 done
+LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external c.qcow2 q 2>said && fail "it was not killed"
+pauses snapshot create q later
+[[ $OUT == *"removed $DIR/c.qcow2"* && ! -e c.qcow2 ]] || fail "the next edit: $OUT"
 # On a block device it is wiped.
 truncate -s 40M device.raw
 loop device.raw
 OVERLAY=$LOOP
-magic() { head -c 4 "$OVERLAY" | tail -c +2 | head -c 3; }
+magic() { head -c 3 "$OVERLAY" | tr -d '\0'; }
 both() {
 	LD_PRELOAD=$STEP EDIT_AT=load EDIT_DO=both "$QCOW2CTL" snapshot create --external "$OVERLAY" q 2>said && fail "it was not killed"
 	want "there is no overlay" [ "$(magic)" = QFI ]
@@ -63,10 +68,10 @@ cp went.down a.qcow2.q.intent
 does recover q
 [[ $OUT == *"q: the machine went down"*"wiped $OVERLAY"* && $(magic) != QFI ]] || fail "recover: $OUT"
 # Not over this image, or not empty.
-for words in "create -f qcow2 $OVERLAY 1M" "create -f qcow2 -b $DIR/a.qcow2 -F qcow2 $OVERLAY"; do
+for words in "$OVERLAY 1M" "-u -b $DIR/a.qcow2 -F qcow2 $OVERLAY 16M"; do
 	# shellcheck disable=SC2086 # words
-	qemu-img $words >/dev/null
-	[[ $words != *a.qcow2* ]] || qemu-io -U -f qcow2 -c 'write 0 64k' "$OVERLAY" >/dev/null
+	qemu-img create -q -f qcow2 $words
+	[[ $words != *a.qcow2* ]] || touched "$OVERLAY"
 	cp went.down a.qcow2.q.intent
 	does recover q
 	[[ $OUT == *"went down"* && $OUT != *wiped* && $(magic) = QFI ]] || fail "recover, $words: $OUT"
