@@ -236,7 +236,7 @@ static void set_open(struct qcow2_chain *chain, bool open)
 	if (!chain->writable)
 		return;
 	spin_lock_irqsave(&chain->commit.meta->lock, flags);
-	chain->commit.open = open;
+	WRITE_ONCE(chain->commit.open, open);
 	spin_unlock_irqrestore(&chain->commit.meta->lock, flags);
 }
 
@@ -308,7 +308,7 @@ static int settle(struct qcow2_chain *chain)
 		check_counts(chain);
 		if (!i)
 			qcow2_refcount_return_batch(&top->rc);
-		if (!READ_ONCE(top->meta.nr_dirty) && !chain->quarantine.clusters)
+		if (!READ_ONCE(top->meta.nr_dirty) && !READ_ONCE(chain->quarantine.clusters))
 			break;
 	}
 	return ret;

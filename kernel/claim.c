@@ -304,13 +304,13 @@ static int __take_bytes(struct qcow2_claim *claim, struct qcow2_use *use,
 	ret = __add_points(claim, use, args, conflict);
 	if (ret)
 		return ret;
-	claim->nr_uses[use->role]++;
+	WRITE_ONCE(claim->nr_uses[use->role], claim->nr_uses[use->role] + 1);
 	ret = __qcow2_claim_update_bytes(claim, conflict);
 	if (!ret)
 		ret = __choose_file(use, args);
 	if (!ret)
 		return 0;
-	claim->nr_uses[use->role]--;
+	WRITE_ONCE(claim->nr_uses[use->role], claim->nr_uses[use->role] - 1);
 	__qcow2_claim_settle_bytes(claim, use);
 	return ret;
 }
@@ -372,7 +372,7 @@ static void __leave(struct qcow2_claim *claim, struct qcow2_use *use)
 {
 	lockdep_assert_held(&claim->mutex);
 	list_del(&use->list);
-	claim->nr_uses[use->role]--;
+	WRITE_ONCE(claim->nr_uses[use->role], claim->nr_uses[use->role] - 1);
 	__qcow2_claim_disown(claim, use);
 	__qcow2_claim_settle_bytes(claim, use);
 	__put_points(use);

@@ -194,7 +194,7 @@ static void free_old_table(struct qcow2_commit *commit)
 	freed->number = move->number;
 	qcow2_quarantine_add(commit->quarantine, freed);
 	spin_lock_irqsave(&commit->meta->lock, flags);
-	commit->rc->move.number = 0;
+	WRITE_ONCE(commit->rc->move.number, 0);
 	spin_unlock_irqrestore(&commit->meta->lock, flags);
 }
 
@@ -282,7 +282,7 @@ static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *m
 	bool run;
 
 	spin_lock_irqsave(&meta->lock, flags);
-	if (commit->mode >= QCOW2_MODE_FAIL || !commit->open) {
+	if (qcow2_commit_mode(commit) >= QCOW2_MODE_FAIL || !commit->open) {
 		list_splice_init(&commit->waiters, &refused);
 		list_splice_init(&commit->collected, &refused);
 		run = false;
@@ -315,7 +315,7 @@ static void commit_succeeded(struct qcow2_commit *commit)
 	spin_lock_irqsave(&meta->lock, flags);
 	commit->running = 0;
 	was_stalled = commit->stalled;
-	commit->stalled = false;
+	WRITE_ONCE(commit->stalled, false);
 	spin_unlock_irqrestore(&meta->lock, flags);
 	qcow2_stat_inc(commit->stats, QCOW2_STAT_COMMITS);
 	wake_up_all(&commit->room);
@@ -336,7 +336,7 @@ static void commit_stalled(struct qcow2_commit *commit)
 
 	spin_lock_irqsave(&commit->meta->lock, flags);
 	first = !commit->stalled;
-	commit->stalled = true;
+	WRITE_ONCE(commit->stalled, true);
 	if (commit->impatient) {
 		list_splice_init(&commit->waiters, &refused);
 		list_splice_init(&commit->collected, &refused);
@@ -375,7 +375,7 @@ static void commit_work(struct work_struct *work)
 		ret = commit_write(commit, &move);
 		if (!ret) {
 			commit_succeeded(commit);
-		} else if (ret == -ENOSPC && commit->mode < QCOW2_MODE_FAIL) {
+		} else if (ret == -ENOSPC && qcow2_commit_mode(commit) < QCOW2_MODE_FAIL) {
 			commit_stalled(commit);
 		} else {
 			qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);

@@ -20,7 +20,7 @@ static void epoch_work(struct work_struct *work)
 
 	mutex_lock(&epoch->lock);
 	percpu_ref_reinit(&epoch->refs[!epoch->index].ref);
-	epoch->draining = false;
+	WRITE_ONCE(epoch->draining, false);
 	mutex_unlock(&epoch->lock);
 	epoch->drained(epoch);
 	wake_up_all(&epoch->idle);
@@ -68,7 +68,7 @@ bool qcow2_epoch_flip(struct qcow2_epoch *epoch)
 	mutex_lock(&epoch->lock);
 	if (!epoch->draining) {
 		old = epoch->index;
-		epoch->draining = true;
+		WRITE_ONCE(epoch->draining, true);
 		WRITE_ONCE(epoch->index, !old);
 		percpu_ref_kill(&epoch->refs[old].ref);
 		started = true;

@@ -32,7 +32,7 @@ struct qcow2_epoch_ref {
 struct qcow2_epoch {
 	struct qcow2_epoch_ref refs[2];
 	unsigned int index;		/* where newcomers go; written under lock */
-	bool draining;			/* lock */
+	bool draining;			/* lock; who waits looks without */
 	struct mutex lock;
 	wait_queue_head_t idle;
 	struct work_struct work;

@@ -393,7 +393,7 @@ int qcow2_image_activate(struct qcow2_image *image)
 		deactivate_claims(image);
 		return ret < 0 ? ret : -EIO;
 	}
-	image->active = true;
+	WRITE_ONCE(image->active, true);
 	return 0;
 }
 
@@ -402,7 +402,7 @@ static void put_away(struct qcow2_image *image)
 	if (!image->raw)
 		qcow2_image_metadata_forget(image);
 	invalidate(image);
-	image->active = false;
+	WRITE_ONCE(image->active, false);
 }
 
 void qcow2_image_deactivate(struct qcow2_image *image, bool clean)

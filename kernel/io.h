@@ -22,11 +22,11 @@ struct qcow2_io {
 	wait_queue_head_t idle;		/* deferred went to zero */
 	spinlock_t lock;
 	struct list_head parked;	/* lock: waiting for space */
-	unsigned int nr_parked;		/* lock */
+	unsigned int nr_parked;		/* lock; status reads it without */
 	bool no_parking;		/* lock: a suspend is on its way */
 	bool noflush;			/* lock: it is one that takes requests back */
 	bool gave_up;			/* lock: full_timeout ran out */
-	bool full;			/* lock: as status shows it */
+	bool full;			/* lock: as status shows it, without */
 	struct delayed_work timeout;
 	spinlock_t held_lock;		/* interrupts off */
 	struct list_head held;		/* held_lock: until the device is started */

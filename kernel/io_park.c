@@ -13,7 +13,7 @@ static void set_full(struct qcow2_io *io, bool full)
 
 	spin_lock_irqsave(&io->lock, flags);
 	changed = io->full != full;
-	io->full = full;
+	WRITE_ONCE(io->full, full);
 	spin_unlock_irqrestore(&io->lock, flags);
 	if (changed)
 		io->event(io, full ? QCOW2_EVENT_FULL : QCOW2_EVENT_OK);
@@ -43,7 +43,7 @@ void qcow2_io_park(struct qcow2_request *req)
 			status = BLK_STS_DM_REQUEUE;
 	} else if (io->queue_when_full && !io->gave_up) {
 		list_add_tail(&req->parked, &io->parked);
-		io->nr_parked++;
+		WRITE_ONCE(io->nr_parked, io->nr_parked + 1);
 		__start_clock(io);
 		parked = true;
 	}
@@ -81,7 +81,7 @@ static void take_parked(struct qcow2_io *io, struct list_head *list)
 {
 	lockdep_assert_held(&io->lock);
 	list_splice_init(&io->parked, list);
-	io->nr_parked = 0;
+	WRITE_ONCE(io->nr_parked, 0);
 }
 
 static void finish_list(struct list_head *list, blk_status_t status)

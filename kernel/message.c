@@ -20,7 +20,8 @@ static int message_handover(struct qcow2_target *t, char **argv)
 /* retry: there is space now. */
 static int message_retry(struct qcow2_target *t, char **argv)
 {
-	if (!qcow2_chain_top(&t->chain)->active)
+	/* Beside suspend and resume; a retry too many does nothing. */
+	if (!READ_ONCE(qcow2_chain_top(&t->chain)->active))
 		return -EBUSY;
 	qcow2_io_retry(&t->io);
 	schedule_work(&t->space);

@@ -330,7 +330,7 @@ void qcow2_meta_abandon(struct qcow2_slice *slice)
 	listed = !list_empty(&slice->dirty);
 	if (listed) {
 		list_del_init(&slice->dirty);
-		meta->nr_dirty--;
+		WRITE_ONCE(meta->nr_dirty, meta->nr_dirty - 1);
 	}
 	spin_unlock_irqrestore(&meta->lock, flags);
 	if (listed)
@@ -374,7 +374,7 @@ static void slice_prepare(struct qcow2_slice *slice)
 	buffer = mempool_alloc(&meta->buffers, GFP_NOIO);
 	spin_lock_irqsave(&meta->lock, flags);
 	if (__slice_wants_spare(slice)) {
-		slice->spare = buffer;
+		WRITE_ONCE(slice->spare, buffer);
 		buffer = NULL;
 	}
 	spin_unlock_irqrestore(&meta->lock, flags);
@@ -395,7 +395,7 @@ static void __slice_thaw_copy(struct qcow2_slice *slice)
 
 	for (i = 0; i < words; i++)
 		WRITE_ONCE(to[i], slice->data[i]);
-	slice->spare = NULL;
+	WRITE_ONCE(slice->spare, NULL);
 	/* Readers under RCU see the words before they see the buffer. */
 	smp_store_release(&slice->data, to);
 }
@@ -413,7 +413,7 @@ static bool __slice_change(struct qcow2_slice *slice)
 	if (list_empty(&slice->dirty)) {
 		list_add_tail(&slice->dirty, &meta->dirty);
 		qcow2_meta_pin(slice);
-		meta->nr_dirty++;
+		WRITE_ONCE(meta->nr_dirty, meta->nr_dirty + 1);
 		if (meta->changed)
 			meta->changed(meta);
 	}
@@ -459,9 +459,9 @@ void qcow2_meta_thaw(struct qcow2_meta *meta, u64 number)
 	meta->written = number;
 	list_for_each_entry(slice, &meta->writing, writing) {
 		if (slice->frozen != slice->data)
-			slice->spare = slice->frozen;
+			WRITE_ONCE(slice->spare, slice->frozen);
 		slice->frozen = NULL;
-		meta->nr_dirty--;
+		WRITE_ONCE(meta->nr_dirty, meta->nr_dirty - 1);
 	}
 	list_splice_init(&meta->writing, &done);
 	spin_unlock_irqrestore(&meta->lock, flags);

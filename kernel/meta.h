@@ -46,7 +46,8 @@ struct qcow2_slice {
 	atomic_t pins;			/* one for the cache, one for each user and list */
 	__be64 *data;			/* M, R: the current content */
 	__be64 *frozen;			/* M: what the running commit writes, or NULL */
-	__be64 *spare;			/* M: reserved for the first change while frozen */
+	/* M: reserved for the first change while frozen; a glance without M is checked under it */
+	__be64 *spare;
 	seqcount_spinlock_t seq;	/* M: changes of entries of two words */
 	u64 number;			/* M: last commit that has to contain a change, 0 = none */
 	struct list_head dirty;		/* M: on meta->dirty, changed for commit meta->staged */
@@ -78,7 +79,7 @@ struct qcow2_meta {
 	u64 durable;			/* commit work: of the last one that a barrier followed */
 	struct list_head dirty;		/* M */
 	struct list_head writing;	/* M */
-	unsigned int nr_dirty;		/* M: slices on either list */
+	unsigned int nr_dirty;		/* M, but for throttle and status: slices on either list */
 	/* I: called under M when a slice is added to dirty */
 	void (*changed)(struct qcow2_meta *meta);
 };

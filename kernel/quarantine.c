@@ -75,7 +75,7 @@ void qcow2_quarantine_add(struct qcow2_quarantine *q, struct qcow2_freed *freed)
 	bool merged;
 
 	spin_lock(&q->lock);
-	q->clusters += freed->count;
+	WRITE_ONCE(q->clusters, q->clusters + freed->count);
 	merged = __merge(q, freed);
 	if (!merged)
 		list_add_tail(&freed->list, &q->pending);
@@ -163,7 +163,7 @@ static void release(struct qcow2_quarantine *q)
 				atomic64_inc(&q->uncounted);
 		}
 		spin_lock(&q->lock);
-		q->clusters -= freed->count;
+		WRITE_ONCE(q->clusters, q->clusters - freed->count);
 		list_del(&freed->list);
 		spin_unlock(&q->lock);
 		mempool_free(freed, &q->pool);
@@ -216,7 +216,7 @@ void qcow2_quarantine_forget(struct qcow2_quarantine *q)
 	list_splice_tail_init(&q->armed, &list);
 	list_splice_tail_init(&q->draining, &list);
 	list_splice_tail_init(&q->releasing, &list);
-	q->clusters = 0;
+	WRITE_ONCE(q->clusters, 0);
 	spin_unlock(&q->lock);
 	list_for_each_entry_safe(freed, next, &list, list)
 		mempool_free(freed, &q->pool);

@@ -50,9 +50,9 @@ static void __account(struct qcow2_refcount *rc, u64 hclu, int change)
 {
 	lockdep_assert_held(&rc->lock);
 	if (qcow2_reftable_index(rc->geo, hclu) < rc->counted)
-		rc->allocated += change;
+		WRITE_ONCE(rc->allocated, rc->allocated + change);
 	if (change > 0 && hclu > rc->highest)
-		rc->highest = hclu;
+		WRITE_ONCE(rc->highest, hclu);
 }
 
 int qcow2_refcount_count(struct qcow2_refcount *rc, u64 hclu, u64 *count)
@@ -269,8 +269,8 @@ bool qcow2_refcount_census(struct qcow2_refcount *rc)
 	more = rc->counted < qcow2_reftable_entries(rc);
 	if (more) {
 		if (!__count_block(rc, rc->counted, &used, &highest)) {
-			rc->allocated += used;
-			rc->highest = max(rc->highest, highest);
+			WRITE_ONCE(rc->allocated, rc->allocated + used);
+			WRITE_ONCE(rc->highest, max(rc->highest, highest));
 		}
 		rc->counted++;
 	}

@@ -59,6 +59,7 @@ struct qcow2_refcount {
 	u32 next_ready;
 	u64 ready_fresh;	/* ready clusters from here on read as zeros */
 	u64 counted;		/* census: blocks below were counted */
+	/* Status reads these two without the lock. */
 	u64 allocated;		/* clusters in use, as far as counted */
 	u64 highest;		/* highest cluster in use, as far as known */
 	struct qcow2_table_move move; /* meta->lock */

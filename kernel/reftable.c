@@ -170,8 +170,8 @@ int qcow2_reftable_add_block(struct qcow2_refcount *rc, u64 index)
 	qcow2_watch_mark(rc->watch, hclu, 1);
 	rc->fresh = max(rc->fresh, hclu + 1);
 	if (index < rc->counted)
-		rc->allocated++;
-	rc->highest = max(rc->highest, hclu);
+		WRITE_ONCE(rc->allocated, rc->allocated + 1);
+	WRITE_ONCE(rc->highest, max(rc->highest, hclu));
 	slice = rc->table[index >> shift];
 	flags = qcow2_meta_change(slice);
 	WRITE_ONCE(slice->data[index & ((1U << shift) - 1)],
@@ -309,7 +309,7 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 	move->old_clusters = rc->table_clusters;
 	move->hoff = qcow2_to_off(rc->geo, g->first + g->blocks);
 	move->clusters = g->clusters;
-	move->number = rc->meta->staged;
+	WRITE_ONCE(move->number, rc->meta->staged);
 	if (rc->meta->changed)
 		rc->meta->changed(rc->meta);
 	spin_unlock_irqrestore(&rc->meta->lock, flags);
@@ -319,10 +319,10 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 	rc->table_clusters = g->clusters;
 	if (rc->counted >= old_entries) {
 		rc->counted = qcow2_reftable_entries(rc);
-		rc->allocated += g->blocks + g->clusters;
+		WRITE_ONCE(rc->allocated, rc->allocated + g->blocks + g->clusters);
 	}
 	rc->fresh = max(rc->fresh, g->first + g->blocks + g->clusters);
-	rc->highest = max(rc->highest, g->first + g->blocks + g->clusters - 1);
+	WRITE_ONCE(rc->highest, max(rc->highest, g->first + g->blocks + g->clusters - 1));
 	slices_put(old, old_nr);
 }
 

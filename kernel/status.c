@@ -39,9 +39,10 @@ static const char *space_name(struct qcow2_target *t)
 
 static const char *clean_name(const struct qcow2_target *t)
 {
-	if (!t->suspended_once)
+	/* How the suspend ended was stored before. */
+	if (!smp_load_acquire(&t->suspended_once))
 		return "-";
-	return t->clean ? "yes" : "no";
+	return READ_ONCE(t->clean) ? "yes" : "no";
 }
 
 static unsigned int print_check(const struct qcow2_check *check, char *result, unsigned int maxlen)

@@ -299,12 +299,15 @@ static void target_postsuspend(struct dm_target *ti)
 {
 	struct qcow2_target *t = ti->private;
 	unsigned int noio = memalloc_noio_save();
+	bool clean;
 
 	qcow2_check_close(&t->check);
 	qcow2_io_drain(&t->io);
 	cancel_work_sync(&t->space);
-	t->clean = qcow2_chain_deactivate(&t->chain);
-	t->suspended_once = true;
+	clean = qcow2_chain_deactivate(&t->chain);
+	WRITE_ONCE(t->clean, clean);
+	/* Who sees this sees how the suspend ended. */
+	smp_store_release(&t->suspended_once, true);
 	memalloc_noio_restore(noio);
 }
 

@@ -232,7 +232,7 @@ static void __uncache(struct qcow2_unzip *unzip, struct qcow2_inflated *inflated
 {
 	lockdep_assert_held(&unzip->lock);
 	list_del_init(&inflated->list);
-	unzip->nr_cached--;
+	WRITE_ONCE(unzip->nr_cached, unzip->nr_cached - 1);
 }
 
 /* The one used least recently that nobody holds. */
@@ -407,7 +407,7 @@ static struct qcow2_inflated *publish(struct qcow2_unzip_job *job)
 	if (fresh) {
 		job->out = fresh;
 		list_add(&out->list, &unzip->cached);
-		unzip->nr_cached++;
+		WRITE_ONCE(unzip->nr_cached, unzip->nr_cached + 1);
 		__job_ended(job);
 	} else {
 		out->job = job;

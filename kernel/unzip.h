@@ -70,7 +70,7 @@ struct qcow2_unzip {
 	struct list_head busy;		/* lock */
 	struct list_head cached;	/* lock: last used first */
 	unsigned int nr_jobs;		/* lock */
-	unsigned int nr_cached;		/* lock */
+	unsigned int nr_cached;		/* lock; a guess without it */
 	wait_queue_head_t room;		/* a job became idle */
 	wait_queue_head_t done;		/* a job ended, for those who want what it made */
 };

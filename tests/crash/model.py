@@ -24,6 +24,8 @@ class Sectors:
         self.sectors = journal["sectors"]
         self.durable = [0] * len(self.operations)
         self.base = base
+        self.good = None            # the content that was found good last
+        self.narrowed = set()       # sectors that may hold less since then
         self.allowed = [{self.before(sector)} for sector in range(self.sectors)]
         for operations in self.operations:
             for sector, count, number in operations:
@@ -51,6 +53,7 @@ class Sectors:
 
     def narrow(self, thread, sectors):
         """Set what sectors, which that thread owns, may hold: the last durable version and later ones."""
+        self.narrowed |= sectors
         for at in sectors:
             self.allowed[at] = set()
         for index, (sector, count, number) in enumerate(self.operations[thread]):
@@ -69,11 +72,22 @@ class Sectors:
         """Return what is wrong with the content of a raw disk, or None."""
         with open(path, "rb") as file:
             disk = file.read()
-        for sector in range(self.sectors):
+        for sector in self.changed(disk):
             found = disk[sector * 512:sector * 512 + 512]
             if found not in self.allowed[sector]:
                 return f"sector {sector} holds {found[:16].hex()}, not one of {len(self.allowed[sector])} versions"
+        self.good, self.narrowed = disk, set()
         return None
+
+    def changed(self, disk):
+        """Yield the sectors that are not known to be good."""
+        if not self.good:
+            yield from range(self.sectors)
+            return
+        yield from self.narrowed
+        for first in range(0, self.sectors, 128):
+            if disk[first * 512:(first + 128) * 512] != self.good[first * 512:(first + 128) * 512]:
+                yield from range(first, min(first + 128, self.sectors))
 
 
 def dump(filesystem, name, target):

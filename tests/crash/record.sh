@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # In the machine: run every workload on an image over dm-log-writes: the image is the block device, or a
-# file in an ext4 on it.
+# file in an ext4 on it. Or it has a data file, and a program that serves both logs them.
 #
 # Each of WORKLOADS has a disk of its own for the log (VM_DISKS); medium and journal go to VM_OUT.
 
@@ -103,6 +103,37 @@ record_sectors() {
 	end "$name" "$on"
 }
 
+# record_files NAME KINDS CLUSTER CREATE-OPTIONS: image and data file are block devices over two files.
+record_files() {
+	local name=$1 image server
+	wanted "$name" || return 0
+	need_module fuse
+	mkdir -p files
+	python3 "$CRASH/twofiles.py" files "$VM_OUT/$name.log" 16 &
+	server=$!
+	MOUNTS+=("$DIR/files")
+	until mountpoint -q files; do
+		kill -0 $server || fail "nobody serves the files"
+		sleep 0.1
+	done
+	loop files/image
+	image=$LOOP
+	loop files/data
+	create -o "$4,data_file=$LOOP" "$image" 16M
+	sync "$image" "$LOOP"
+	cat files/image files/data >"$VM_OUT/$name.medium"
+	echo begin >files/mark
+	attach q "$image" data_file "$LOOP" commit_ms 100
+	# Fewer: each write has its way through a program.
+	python3 "$CRASH/workload.py" /dev/mapper/q "$DIR/files/mark" "$VM_OUT/$name.journal" "$name" \
+		$((operations / 2)) "$3" "$2" || fail "$name: the workload failed"
+	detach q
+	losetup -d "$image" "$LOOP"
+	until umount files 2>/dev/null; do sleep 0.1; done
+	wait $server || fail "$name: no log"
+	ok "$name"
+}
+
 # record_database NAME ON MODE: SQLite on an ext4 on the device.
 record_database() {
 	wanted "$1" || return 0
@@ -124,5 +155,7 @@ record_sectors mixed device wwwzd 4096
 record_sectors growth device wwwd 512 -o refcount_bits=64
 record_sectors suspend device wwz 4096
 record_sectors file file wwwzd 65536
+record_files datafile wwwzd 4096 cluster_size=4096
+record_files datafile-sub wwwz 4096 extended_l2=on,cluster_size=128k
 record_database database-wal device wal
 record_database database-delete file delete

@@ -3,13 +3,18 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """Replay the log of a run on its medium, and look at every state that a power cut could leave.
 
-replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--file NAME] [--keep FOLDER COUNT]
+replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--file NAME | --data SECTOR] [--keep FOLDER COUNT]
 
 MEDIUM is changed. The log is that of dm-log-writes. MEDIUM is an image, or with --file an ext4 with the
-image in it. What is discarded may hold anything afterwards: poison. At each point qemu-img must find no
+image in it, or with --data an image and from that sector on its data file, of which each has its own
+barriers. What is discarded may hold anything afterwards: poison. At each point qemu-img must find no
 errors (leaks are allowed), and the disk must be what the journal allows, see model.py.
 
-POINTS bounds how many states are looked at, all neighbours of barriers first, and half as many with
+A point is a write or discard after which the medium is not what it was, and it is looked at when all
+barriers and marks that follow have been seen, just before the next one. With --data also as it is
+when one of the two has nothing that its last barrier does not cover.
+
+POINTS bounds how many points there are, all neighbours of barriers first, and half as many states with
 some of the writes between two barriers and not the others; 0 is all of them. --keep stores some
 images, for those who want to attach them.
 """
@@ -19,49 +24,17 @@ import json
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+import medium  # noqa: E402 pylint: disable=import-error,wrong-import-position
 import model  # noqa: E402 pylint: disable=import-error,wrong-import-position
+import writelog  # noqa: E402 pylint: disable=import-error,wrong-import-position
+from writelog import FLUSH, FUA  # noqa: E402 pylint: disable=import-error,wrong-import-position
 
-MAGIC = 0x6a736677736872
-FLUSH, FUA, DISCARD, MARK = 1, 2, 4, 8
-
-
-def read_log(path):
-    """Yield (first sector, bytes to write or None, flags, name of a mark, sectors) in order."""
-    with open(path, "rb") as log:
-        magic, _, count, size = struct.unpack("<QQQI", log.read(28))
-        if magic != MAGIC:
-            sys.exit(f"replay.py: {path}: not a log of dm-log-writes")
-        at = size
-        for _ in range(count):
-            log.seek(at)
-            sector, sectors, flags, length = struct.unpack("<4Q", log.read(32))
-            if flags & MARK:
-                yield sector, None, flags, log.read(length).rstrip(b"\0").decode(), 0
-                at += size
-                continue
-            at += size
-            data = None
-            if sectors and not flags & DISCARD:
-                log.seek(at)
-                data = log.read(sectors * 512)
-                at += -(-len(data) // size) * size
-            yield sector, data, flags, None, sectors
-
-
-def apply(medium, entry):
-    """Do to the medium what an entry says; a discard leaves poison."""
-    sector, data, flags, _, sectors = entry
-    if flags & DISCARD:
-        data = b"\xa5" * (sectors * 512)
-    if data is not None:
-        medium.seek(sector * 512)
-        medium.write(data)
+PARTS = ("image", "data")
 
 
 def windows(entries):
@@ -71,37 +44,42 @@ def windows(entries):
     return [window for window in ranges if sum(entries[number][1] is not None for number in window) > 1]
 
 
-def choose(entries, points):
-    """Return the numbers of the entries after which to look."""
-    changes = [number for number, (_, data, flags, _, _) in enumerate(entries) if data is not None or flags]
+def choose(entries, changes, points):
+    """Return those of the changes after which to look."""
     if not points or points >= len(changes):
         return set(changes)
-    barriers = [number for number, entry in enumerate(entries) if entry[2] & (FLUSH | FUA)]
-    near = sorted({number for barrier in barriers for number in (barrier - 1, barrier, barrier + 1)
-                   if 0 <= number < len(entries)})
+    near, left = set(), iter(changes)
+    before, after = None, next(left)
+    for barrier in (number for number, entry in enumerate(entries) if entry[2] & (FLUSH | FUA)):
+        while after is not None and after <= barrier:
+            before, after = after, next(left, None)
+        near |= {before, after} - {None}
     rng = random.Random(5)
     if len(near) > points:
-        return set(rng.sample(near, points))
-    rest = sorted(set(changes) - set(near))
-    return set(near) | set(rng.sample(rest, min(len(rest), points - len(near))))
+        return set(rng.sample(sorted(near), points))
+    rest = sorted(set(changes) - near)
+    return near | set(rng.sample(rest, min(len(rest), points - len(near))))
 
 
 class Replay:
     """One medium, on its way through the log."""
 
     def __init__(self, args):
-        self.medium, self.args = args.medium, args
+        self.args = args
         with open(args.journal, encoding="ascii") as file:
             journal = json.load(file)
         self.name = os.path.basename(args.log)[:-4]
-        self.folder = tempfile.mkdtemp(prefix="replay.")
+        # Some hundred MiB are written at each point, and never wanted on a disk.
+        self.folder = tempfile.mkdtemp(prefix="replay.", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+        split = args.data * writelog.SECTOR
+        self.medium = medium.Medium(args.medium, ((0, split), (split, os.path.getsize(args.medium))) if split else ())
         base = None
         if args.base:
             with open(self.content(f"driver=qcow2,file.driver=file,file.filename={args.base}"), "rb") as file:
                 base = file.read()
         self.model = model.of(journal, base)
         self.keep = set()
-        self.failures = self.looked = self.shuffled = self.leaks = 0
+        self.failures = self.looked = self.shuffled = self.late = self.leaks = 0
 
     def content(self, options):
         """Make the content of a disk as QEMU sees it a file; return its path."""
@@ -112,9 +90,9 @@ class Replay:
     def image(self):
         """Return the path of the image as the medium has it now, and what is wrong with getting there."""
         if not self.args.file:
-            return self.medium, None
+            return self.medium.path, None
         copy, image = f"{self.folder}/filesystem", f"{self.folder}/image"
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", self.medium, copy], check=True)
+        subprocess.run(["cp", "--sparse=never", self.medium.path, copy], check=True)
         wrong = model.replay_journal(copy)
         if not wrong and not model.dump(copy, self.args.file, image):
             wrong = "the image is gone"
@@ -122,7 +100,12 @@ class Replay:
 
     def options(self, image):
         """Return how QEMU opens it."""
-        text = f"driver=qcow2,file.driver=file,file.filename={image}"
+        text = "driver=qcow2"
+        for what, (start, end) in zip(("file", "data-file"), self.medium.parts):
+            text += (f",{what}.driver=raw,{what}.offset={start},{what}.size={end - start}"
+                     f",{what}.file.driver=file,{what}.file.filename={image}")
+        if not self.medium.parts:
+            text += f",file.driver=file,file.filename={image}"
         if self.args.base:
             text += f",backing.driver=qcow2,backing.file.driver=file,backing.file.filename={self.args.base}"
         return text
@@ -149,47 +132,61 @@ class Replay:
             if self.failures >= 5:
                 sys.exit("replay.py: enough")
 
+    def point(self, number):
+        """Look at the state after an entry, and what one device may have had less then."""
+        self.look(number)
+        for part, late in enumerate(self.medium.late):
+            if late:
+                with self.medium.without(part):
+                    self.look(f"{number} without the last of the {PARTS[part]}")
+                self.late += 1
+
     def shuffle(self, entries, window, rng):
         """Look at the state that any part of the writes between two barriers may leave."""
-        medium = self.medium
-        self.medium = f"{self.folder}/medium"
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", medium, self.medium], check=True)
         share = rng.random()
-        with open(self.medium, "r+b", buffering=0) as copy:
-            for number in window:
-                # What was written with FUA is durable, whatever comes before or after.
-                if entries[number][2] & FUA or rng.random() < share:
-                    apply(copy, entries[number])
+        # What was written with FUA is durable, whatever comes before or after.
+        spans = [medium.span(entries[number]) for number in window
+                 if entries[number][2] & FUA or rng.random() < share]
         for number in window:       # a mark tells of the barrier before it
             if mark := entries[number][3]:
                 self.model.mark(mark)
-        self.look(f"a part of {window.start} to {window.stop - 1}")
+        with self.medium.with_content([span for span in spans if span[2]]):
+            self.look(f"a part of {window.start} to {window.stop - 1}")
         self.shuffled += 1
-        self.medium = medium
+
+    def walk(self, entries, changes, points, shuffles):
+        """Go through the log and look at the chosen points and windows."""
+        rng = random.Random(11)
+        starts = {window.start: window for window in shuffles}
+        last = None     # the change that made the medium what it is
+        for number, entry in enumerate(entries):
+            if number in changes:
+                if last in points:
+                    self.point(last)
+                last = number
+            if number in starts:
+                self.shuffle(entries, starts[number], rng)
+            if entry[3]:
+                self.model.mark(entry[3])
+            self.medium.apply(entry)
+        if last in points:
+            self.point(last)
 
     def run(self):
-        """Go through the log and look at the chosen points."""
-        entries = list(read_log(self.args.log))
-        points = choose(entries, self.args.points)
+        """Do it all and say what was found."""
+        entries = list(writelog.read(self.args.log))
+        changes = medium.fresh(self.medium.content, entries)
+        points = choose(entries, changes, self.args.points)
         if self.args.keep:
             self.keep = set(random.Random(3).sample(sorted(points), min(len(points), int(self.args.keep[1]))))
-        rng = random.Random(11)
         shuffles = windows(entries)
         if self.args.points:
-            shuffles = rng.sample(shuffles, min(len(shuffles), self.args.points // 2))
-        starts = {window.start: window for window in shuffles}
-        with open(self.medium, "r+b", buffering=0) as medium:
-            for number, entry in enumerate(entries):
-                if number in starts:
-                    self.shuffle(entries, starts[number], rng)
-                if entry[3]:
-                    self.model.mark(entry[3])
-                apply(medium, entry)
-                if number in points:
-                    self.look(number)
+            shuffles = random.Random(7).sample(shuffles, min(len(shuffles), self.args.points // 2))
+        self.walk(entries, set(changes), points, shuffles)
         shutil.rmtree(self.folder)
-        print(f"{self.name}: {self.looked - self.shuffled} points and {self.shuffled} reorderings of "
-              f"{len(entries)} entries, {len(self.model.flushes)} acknowledged, {self.leaks} with leaks, {self.failures} wrong")
+        late = f", {self.late} without what a cache may have kept" if self.medium.parts else ""
+        print(f"{self.name}: {self.looked - self.shuffled - self.late} of {len(changes)} points, {self.shuffled} reorderings"
+              f"{late}, {len(self.model.flushes)} acknowledged, {self.leaks} with leaks, {self.failures} wrong")
         return 1 if self.failures or not self.looked else 0
 
 
@@ -202,6 +199,7 @@ def main():
     parser.add_argument("points", type=int)
     parser.add_argument("--base")
     parser.add_argument("--file")
+    parser.add_argument("--data", type=int, default=0)
     parser.add_argument("--keep", nargs=2, metavar=("FOLDER", "COUNT"))
     return Replay(parser.parse_args()).run()
 

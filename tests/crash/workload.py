@@ -9,7 +9,7 @@ Every sector that is written carries the number of its write and its own number.
 writes, z for zeroing, d for discards of whole clusters. Each thread owns every fourth group of
 sectors, so they meet in clusters and never on a sector; with z or d, every fourth of the first
 clusters. Some operations are followed by a flush. When it has completed, the mark "fN" goes into the log of
-dm-log-writes (LOGGED): what was complete when flush N began is durable from there on.
+dm-log-writes (LOGGED), or of twofiles.py: what was complete when flush N began is durable from there on.
 
 The journal says, for replay.py: {"sectors", "operations": [[[sector, count, number or 0 for
 zeros], ...] for each thread], "flushes": [[operations of each thread that were complete], ...]}.
@@ -32,7 +32,11 @@ DM_TARGET_MSG = 0xc138fd0e
 
 
 def mark(device, text):
-    """Put a mark into the log of the dm-log-writes device."""
+    """Put a mark into the log of the dm-log-writes device, or of the file that twofiles.py serves."""
+    if "/" in device:
+        with open(device, "wb", buffering=0) as file:
+            file.write(text.encode())
+        return
     header = struct.pack("<3I7IQ128s129s7s", 4, 0, 0, 1024, 312, 0, 0, 0, 0, 0, 0, device.encode(), b"", b"")
     message = struct.pack("<Q", 0) + f"mark {text}".encode() + b"\0"
     with open("/dev/mapper/control", "rb") as control:

@@ -79,6 +79,15 @@ rcu: 	RCU CPU stall warnings timeout set to 60 (rcu_cpu_stall_timeout).
 Buffer I/O error on dev dm-0, logical block 0, async page read
 device-mapper: table: 253:0: qcow2: not a qcow2 image (-EINVAL)
 x86/mm: Checked W+X mappings: passed, no W+X pages found."""
+race = """==================================================================
+[    4.1] BUG: KCSAN: data-race in wb_timer / submit_bio
+[    4.1]  submit_bio+0x1/0x2
+==================================================================
+"""
+good += "\n" + race + race
+bad_race = race.replace("0x2", "0x2 [dm_qcow2]")
+if len(scan.bad_lines(race + bad_race + race)) != 1 or not scan.bad_lines(bad_race[:-70]):
+    sys.exit("scan: does not tell our data races from others")
 missed = [line for line in bad.splitlines() if scan.bad_lines(line) != [line]]
 false = scan.bad_lines(good)
 print("\n".join(f"scan: {line}" for line in missed + false))

@@ -95,9 +95,9 @@ loop() {
 	LOOPS+=("$LOOP")
 }
 
-# some WORD...: these. On the debug kernel, where all takes five times as long, the first and the last; of two the last.
+# some WORD...: these. On a debug kernel, where all takes five times as long, the first and the last; of two the last.
 some() {
-	if [ "${VM_KERNEL:-}" != debug ] || [ -n "${QCOW2_FULL:-}" ]; then
+	if [[ " debug debug-kcsan " != *" ${VM_KERNEL:-} "* ]] || [ -n "${QCOW2_FULL:-}" ]; then
 		echo "$*"
 	elif [ $# -gt 2 ]; then
 		echo "$1 ${!#}"
