@@ -72,26 +72,26 @@ like() {
 	[ "$1" = all ] || printf '\0\0\0\0\0\0\0\0' | dd of=before bs=8 seek=11 conv=notrunc status=none
 	want "the header, but for autoclear bits: $2" cmp before now
 }
-# counted: sets WRITES and FLUSHES of the loop device.
+# counted: sets WRITTEN, in sectors, and FLUSHES of the loop device.
 counted() {
 	local -a stat
 	read -ra stat <"/sys/block/${LOOP#/dev/}/stat"
-	WRITES=${stat[4]} FLUSHES=${stat[15]}
+	WRITTEN=${stat[6]} FLUSHES=${stat[15]}
 }
 SECTORS=16384 attach_ro q "$LOOP"
 detach q
 like all "read-only"
 counted
-writes=$WRITES flushes=$FLUSHES
+written=$WRITTEN flushes=$FLUSHES
 dmsetup create q --notable
 DEVICES+=(q)
 SECTORS=16384 table "$LOOP" | dmsetup load q
 counted
-want "a load writes" [ "$WRITES" = "$writes" ]
+want "a load writes" [ "$WRITTEN" = "$written" ]
 like all "loaded"
 dmsetup resume q
 counted
-want "the bits are one write" [ $((WRITES - writes)) = 1 ]
+want "$((WRITTEN - written)) sectors are written" [ $(((WRITTEN - written + 7) / 8)) = 1 ]
 want "they are durable before anybody can write" [ "$FLUSHES" -gt "$flushes" ]
 like cleared "resumed"
 dd if=/dev/urandom of=/dev/mapper/q bs=64k count=9 oflag=direct status=none
