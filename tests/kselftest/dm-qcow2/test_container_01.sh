@@ -57,7 +57,7 @@ start() {
 ready() {
 	local tries
 	for ((tries = 0; tries < 300; tries++)); do
-		! grep -qx ready "$1/log" || return 0
+		! grep -qsx ready "$1/log" || return 0
 		sleep 0.1
 	done
 	fail "$1 does not come up: $(<"$1/log")"
