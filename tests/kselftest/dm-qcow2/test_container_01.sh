@@ -57,7 +57,7 @@ start() {
 ready() {
 	local tries
 	for ((tries = 0; tries < 300; tries++)); do
-		! grep -qx ready "$1/log" || return 0
+		! grep -qsx ready "$1/log" || return 0
 		sleep 0.1
 	done
 	fail "$1 does not come up: $(<"$1/log")"
@@ -95,8 +95,8 @@ rc=0
 [ $rc = 5 ] || fail "detach of a container's device: exit $rc"
 [[ $(<said) == *"mounted on $DIR/ct2/rootfs (mount namespace of pid "* ]] || fail "the mount of the runtime: $(<said)"
 inner=$(sed -n 's/.*mounted on \/ (mount namespace of pid \([0-9]*\)).*/\1/p' said)
-[[ -n $inner && $(readlink "/proc/$inner/ns/mnt") == $(readlink "/proc/$pid/ns/mnt") ]] ||
-	fail "the mount of the container: $(<said)"
+[[ -n $inner && $(readlink "/proc/$inner/ns/mnt") == "$(readlink "/proc/$pid/ns/mnt")" ]] ||
+	fail "the mount of the container, pid $pid, $(ls -l "/proc/$pid/ns/mnt" "/proc/$inner/ns/mnt" 2>&1): $(<said)"
 list=$("$QCOW2CTL" list)
 [ "$(grep -c "^ct[0-9]* " <<<"$list")" = "$COUNT" ] || fail "list: $list"
 ok "detach tells of the mounts of the runtime and of the container"

@@ -84,7 +84,7 @@ wrong() {
 }
 wrong 32 "guest.qcow2: there is no partition 3" -o partition=3 guest.qcow2 mnt
 wrong 32 "hint: the image has partitions; add -o partition=N" guest.qcow2 mnt
-wrong 32 "unknown filesystem type 'none-such'" -o fstype=none-such whole.qcow2 mnt
+wrong 32 "unknown filesystem type 'fancyfs'" -o fstype=fancyfs whole.qcow2 mnt
 wrong 32 "gone.qcow2: .*No such file" "$PWD/gone.qcow2" mnt
 wrong 32 "out: .*not a qcow2" "$PWD/out" mnt
 wrong 1 "partition=x: not the number" -o partition=x guest.qcow2 mnt
