@@ -7,6 +7,7 @@
 # systemd starts our script when it has come up.
 become_systemd()
 {
+	echo "vm-run: script starts" >/dev/kmsg
 	bash "$systemd" || { finish "$?"; exit; }
 	$bb mkdir -p /run/systemd/system
 	cat >/run/systemd/system/vm-run.service <<-EOF
@@ -24,7 +25,7 @@ become_systemd()
 	AllowIsolate=yes
 	EOF
 	watchdog &
-	exec /lib/systemd/systemd --unit=vm-run.target
+	exec /lib/systemd/systemd --show-status=0 --unit=vm-run.target
 }
 
 # The script as a service; what comes then is an orderly shutdown.

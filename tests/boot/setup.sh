@@ -2,35 +2,13 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 # shellcheck shell=bash
 #
-# Before systemd comes up: images on /dev/vda (as files of an ext4), straight on vdb, vdc and vdd; a qcow2tab and an fstab
-# for them; a unit that brings one disk late.
+# Before systemd comes up: a qcow2tab and an fstab for the images of test_systemd_01.sh, and a unit that brings one disk late.
 
 set -euo pipefail
 tree=$(readlink -f "$(dirname "$0")/../..")
-PATH=$tree/userspace:$PATH
-export DM_DISABLE_UDEV=1
-
 PREFIX=/usr "$tree/scripts/install-boot" install
-ln -s "$tree/userspace/qcow2ctl" /usr/sbin/qcow2ctl
+ln -sf "$tree/userspace/qcow2ctl" /usr/sbin/qcow2ctl
 mkdir -p /srv/{img,data,disk,late,later,over,part}
-
-# filled IMAGE [LAYER]: a file system in it.
-filled() {
-	qcow2ctl attach "$1" setup >/dev/null
-	mkfs.ext4 -qF /dev/mapper/setup
-	qcow2ctl detach setup
-}
-mkfs.ext4 -qF /dev/vda
-mount /dev/vda /srv/img
-cd /srv/img
-for image in data.qcow2 base.qcow2 /dev/vd{b,c,d}; do
-	qcow2ctl create "$image" 24M
-	filled "$image"
-done
-qcow2ctl create --backing base.qcow2,format=qcow2 over.qcow2
-cp base.qcow2 part.qcow2
-cd /
-umount /srv/img
 
 cat >/etc/qcow2tab <<'END'
 # name  image              -  options

@@ -103,7 +103,7 @@ boot() {
 	local root=$1 text
 	shift
 	timeout 240 scripts/vm-run --kernel "$series" --disk "$temp/disk" --disk "$temp/host.ext4" --initrd "$temp/initrd" \
-		--append "root=$root rw init=/sbin/init" >"$temp/out" 2>&1
+		--append "root=$root rw init=/sbin/init loglevel=7" >"$temp/out" 2>&1
 	result "$root: the machine" $?
 	for text; do
 		grep -qE "$text" "$temp/out"

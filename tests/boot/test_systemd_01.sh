@@ -9,8 +9,22 @@ cd "$(dirname "$0")/../.." || exit 1
 [ -x /lib/systemd/systemd ] || { echo "1..0 # SKIP no systemd"; exit 4; }
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
+# filled IMAGE: with a file system in it.
+filled() {
+	rm -f "$temp/raw"
+	truncate -s 24M "$temp/raw"
+	mkfs.ext4 -qF "$temp/raw"
+	qemu-img convert -O qcow2 "$temp/raw" "$1"
+}
+# Images as files on the first disk, and straight on the others.
+mkdir "$temp/img"
+for image in img/data.qcow2 img/base.qcow2 img/part.qcow2 b c d; do
+	filled "$temp/$image"
+done
+(cd "$temp/img" && qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 over.qcow2)
+truncate -s 128M "$temp"/{a,b,c,d}
+mkfs.ext4 -qF -d "$temp/img" "$temp/a"
 for disk in a b c d; do
-	truncate -s 128M "$temp/$disk"
 	disks+=(--disk "$temp/$disk")
 done
 scripts/vm-run --kernel "${KERNEL:-6.12}" --mem 1536 --timeout 240 --log "$temp/console" "${disks[@]}" \

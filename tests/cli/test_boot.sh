@@ -20,11 +20,10 @@ printf '<%s>' "\$@" >>$DIR/words
 END
 chmod +x "$root/opt/sbin/qcow2ctl"
 echo 3 >status
-export QCOW2TAB=$DIR/qcow2tab QCOW2_RULES=$DIR/rules
+export QCOW2TAB=$DIR/qcow2tab
 generator=$root/opt/lib/systemd/system-generators/qcow2-generator
 units=$root/opt/lib/systemd/system
 
-# Any program, as call.
 run() {
 	OUT=$("$@" 2>"$DIR/.stderr" </dev/null)
 	RC=$?
@@ -74,9 +73,11 @@ After=dev-disk-by\\x2did-virtio\\x2dlate.device
 Before=qcow2setup.target"
 has "how long it is waited for" 'out/dev-disk-by\x2did-virtio\x2dlate.device.d/40-qcow2tab.conf' "[Unit]
 JobRunningTimeoutSec=600"
-has "when it comes later still" rules/98-qcow2tab.rules \
-'SUBSYSTEM=="block", ACTION!="remove", SYMLINK=="disk/by-id/virtio-late", TAG+="systemd", ENV{SYSTEMD_WANTS}+="qcow2-attach@late.service"
-SUBSYSTEM=="block", ACTION!="remove", SYMLINK=="vg0/lv", TAG+="systemd", ENV{SYSTEMD_WANTS}+="qcow2-attach@lv.service"'
+has "when it comes later still" out/qcow2tab.late "qcow2-attach@late.service /dev/disk/by-id/virtio-late
+qcow2-attach@lv.service /dev/vg0/lv"
+late() { QCOW2_LATE=out/qcow2tab.late SYSTEMD_WANTS=other "$root/opt/lib/qcow2ctl/qcow2-late" "$@"; }
+holds "a device that somebody waits for" [ "$(late /dev/vdz vg0/lv disk/by-id/x)" = "SYSTEMD_WANTS=other qcow2-attach@lv.service" ]
+holds "a device that nobody waits for" [ -z "$(late /dev/vdz disk/by-id/x)" ]
 deps "over a network" net net "RequiresMountsFor=\"/net/net.qcow2\"
 Wants=network-online.target
 After=network-online.target remote-fs-pre.target"
@@ -161,10 +162,9 @@ rm -rf out qcow2tab
 run "$generator" out
 told "no file" 0 ''
 holds "no file, no units" absent out
-holds "no file, no rules" absent rules/98-qcow2tab.rules
 
 rm "$root/opt/sbin/qcow2ctl"
-holds "files are where they are looked for" [ "$(grep -c . installed)" = 10 ]
+holds "files are where they are looked for" [ "$(grep -c . installed)" = 12 ]
 find "$root" -type f -exec sed -i "s|$root/opt/|/opt/|g" {} +
 DESTDIR=$root PREFIX=/opt "$TREE/scripts/install-boot" uninstall
 holds "uninstall: nothing is left" [ -z "$(find "$root" ! -type d)" ]
