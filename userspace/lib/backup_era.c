@@ -24,6 +24,7 @@
 #include "text.h"
 
 #define PROGRAM		"era_invalidate"
+#define FLAG		"--metadata-snapshot"
 #define LOCK_SECONDS	10
 
 struct era {
@@ -189,25 +190,17 @@ int backup_era_check(const char *name, u64 number)
  * Its reader
  */
 
-static pid_t start(const struct era *era, u64 since, int *out)
+static pid_t start(char *const *words, int *out)
 {
-	MEM_FREE char *program = program_find(PROGRAM);
-	MEM_FREE char *number = mem_printf("%llu", (unsigned long long)since);
 	int ends[2];
 	pid_t pid;
 
-	if (!program) {
-		err_fail(ERR_UNSUPPORTED, era->name, PROGRAM " is needed to read what has changed");
-		err_hint("it is part of thin-provisioning-tools");
-		return -ERR_UNSUPPORTED;
-	}
 	if (pipe2(ends, O_CLOEXEC))
 		return -err_errno(errno, PROGRAM);
 	pid = fork();
 	if (!pid) {
 		dup2(ends[1], STDOUT_FILENO);
-		execl(program, PROGRAM, "--metadata-snapshot", "--written-since", number,
-		      era->metadata, NULL);
+		execv(words[0], words);
 		_exit(127);
 	}
 	close(ends[1]);
@@ -217,6 +210,59 @@ static pid_t start(const struct era *era, u64 since, int *out)
 	}
 	*out = ends[0];
 	return pid;
+}
+
+/* Its end: does it say that all went well? */
+static bool end(pid_t pid, FILE *file)
+{
+	int status = 0;
+
+	if (file)
+		fclose(file);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+/*
+ * --metadata-snapshot is a flag, but thin-provisioning-tools 1.1.0 wants a value with it, of which it
+ * makes nothing. Its help tells.
+ */
+static bool wants_value(char *program)
+{
+	char *const words[] = { program, "--help", NULL };
+	MEM_FREE char *line = NULL;
+	bool wants = false;
+	size_t size = 0;
+	int out = -1;
+	pid_t pid = start(words, &out);
+	FILE *file;
+
+	if (pid < 0)
+		return false;
+	file = fdopen(out, "r");
+	while (file && getline(&line, &size, file) >= 0)
+		wants = wants || strstr(line, FLAG " <");
+	end(pid, file);
+	return wants;
+}
+
+static pid_t start_reader(const struct era *era, u64 since, int *out)
+{
+	MEM_FREE char *program = program_find(PROGRAM);
+	MEM_FREE char *number = mem_printf("%llu", (unsigned long long)since);
+
+	if (!program) {
+		err_fail(ERR_UNSUPPORTED, era->name, PROGRAM " is needed to read what has changed");
+		err_hint("it is part of thin-provisioning-tools");
+		return -ERR_UNSUPPORTED;
+	}
+	char *const words[] = {
+		program, wants_value(program) ? FLAG "=1" : FLAG, "--written-since", number,
+		era->metadata, NULL,
+	};
+
+	return start(words, out);
 }
 
 /*
@@ -254,8 +300,8 @@ static bool parse(FILE *file, u64 block, struct backup_ranges *changes)
 
 static int run_reader(const struct era *era, u64 since, struct backup_ranges *changes)
 {
-	int out = -1, status = 0;
-	pid_t pid = start(era, since, &out);
+	int out = -1;
+	pid_t pid = start_reader(era, since, &out);
 	bool good;
 	FILE *file;
 
@@ -263,11 +309,7 @@ static int run_reader(const struct era *era, u64 since, struct backup_ranges *ch
 		return -pid;
 	file = fdopen(out, "r");
 	good = file && parse(file, era->block, changes);
-	if (file)
-		fclose(file);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (good && WIFEXITED(status) && !WEXITSTATUS(status))
+	if (end(pid, file) && good)
 		return 0;
 	return err_fail(ERR_FAILED, era->name, PROGRAM " could not read what has changed");
 }

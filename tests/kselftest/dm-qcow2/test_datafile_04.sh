@@ -75,7 +75,7 @@ device_io q 'write -P 4 0 1M' 'write -P 5 1536k 64k' flush
 detach q
 attach q c data_file /dev/mapper/broken
 for command in 'write 1088k 64k' 'write 1536k 4k' 'read 1536k 4k' 'write -z 1537k 1k'; do
-	qemu-io -f raw -c "$command" /dev/mapper/q >/dev/null 2>&1 && fail "$command: no error"
+	qemu-io -t none -f raw -c "$command" /dev/mapper/q >/dev/null 2>&1 && fail "$command: no error"
 done
 device_io q 'read -P 0 1088k 64k' 'read -P 4 0 1M' 'write -P 6 2M 64k' flush 'read -P 6 2M 64k'
 is q mode rw
