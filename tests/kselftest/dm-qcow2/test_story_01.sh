@@ -80,13 +80,13 @@ want "10: smaller is refused" [ $rc = 4 ]
 ok "8, 10. snapshot and growth in use"
 
 # 12. What has changed? 13. Copy that.
-qcow2ctl interpose ct102 era
+qcow2ctl interpose ct102 era 2>out
 first=$(qcow2ctl backup ct102 --to bk/ct102.full.qcow2 --checkpoint 2>out)
 dd if=/dev/urandom of=mnt/new bs=64k count=4 status=none conv=fsync
 qcow2ctl changes ct102 --since "$first" --json >out
 want "12: extents" python3 -c 'import json; d = json.load(open("out")); assert d and all(e["length"] > 0 and "zero" in e for e in d)'
 qcow2ctl backup ct102 --since "$first" --to bk/ct102.inc2.qcow2 --base ct102.full.qcow2,format=qcow2 2>out
-qcow2ctl interpose ct102 --remove
+qcow2ctl interpose ct102 --remove 2>out
 qcow2ctl attach -r --chain=follow --allow-under "$DIR/bk" bk/ct102.inc2.qcow2 disk >out
 mkdir -p old
 mount -o ro,noload /dev/mapper/disk old
