@@ -80,7 +80,7 @@ lint() {
 	within build "cd /b && lintian --allow-root --fail-on error,warning dm-qcow2_$own-1_amd64.changes" >"$work/lint" 2>&1
 	local rc=$?
 	cat "$work/lint"
-	[ $rc = 0 ] && ! grep -q '^[EW]:' "$work/lint"
+	[ "$rc" = 0 ] && ! grep -q '^[EW]:' "$work/lint"
 }
 # debs VERSION: the install of both packages.
 install_debs() { within user "apt-get install -q -y --no-install-recommends /out/qcow2ctl_$1-1_*.deb /out/dm-qcow2-dkms_$1-1_all.deb"; }

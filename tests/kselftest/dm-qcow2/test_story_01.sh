@@ -12,7 +12,7 @@
 . "$(dirname "$0")/lib.sh"
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
-modprobe -a dm-era dm-snapshot dm-mirror
+modprobe -a loop dm-era dm-snapshot dm-mirror
 mkdir -p mnt nvme bk
 
 # Somebody's machines: a guest with a partition, and a template with a file system.
@@ -63,7 +63,7 @@ want "17: list" grep -q "ct102 " <(qcow2ctl list base.qcow2)
 rc=0
 qcow2ctl detach ct102 2>out || rc=$?
 want "17: busy" [ $rc = 5 ]
-want "17: where" grep -q "mounted on $DIR/mnt .*pid" out
+want "17: where" grep -q "in use: mounted on $DIR/mnt" out
 want "17: what helps" grep -q "^hint: --wait SEC" out
 ok "17. who keeps the device"
 
@@ -73,20 +73,20 @@ want "8: the pause" grep -qE "^paused ct102 for [0-9.]+ ms$" out
 want "8: the overlay is on top" grep -q "qcow2 3 qcow2 $DIR/ct102.s1.qcow2" <(dmsetup table ct102)
 qcow2ctl resize ct102 +16M --fs 2>out
 want "10: the disk" [ "$(blockdev --getsize64 /dev/mapper/ct102)" = $((40 << 20)) ]
-want "10: the file system" [ "$(stat -f -c '%b*%S' mnt | bc 2>/dev/null || echo $(($(stat -f -c '%b * %S' mnt))))" -gt $((26 << 20)) ]
+want "10: the file system" [ $(($(stat -f -c '%b * %S' mnt))) -gt $((26 << 20)) ]
 rc=0
 qcow2ctl resize ct102 24M 2>out || rc=$?
 want "10: smaller is refused" [ $rc = 4 ]
 ok "8, 10. snapshot and growth in use"
 
 # 12. What has changed? 13. Copy that.
-qcow2ctl interpose ct102 era
+qcow2ctl interpose ct102 era 2>out
 first=$(qcow2ctl backup ct102 --to bk/ct102.full.qcow2 --checkpoint 2>out)
 dd if=/dev/urandom of=mnt/new bs=64k count=4 status=none conv=fsync
 qcow2ctl changes ct102 --since "$first" --json >out
 want "12: extents" python3 -c 'import json; d = json.load(open("out")); assert d and all(e["length"] > 0 and "zero" in e for e in d)'
 qcow2ctl backup ct102 --since "$first" --to bk/ct102.inc2.qcow2 --base ct102.full.qcow2,format=qcow2 2>out
-qcow2ctl interpose ct102 --remove
+qcow2ctl interpose ct102 --remove 2>out
 qcow2ctl attach -r --chain=follow --allow-under "$DIR/bk" bk/ct102.inc2.qcow2 disk >out
 mkdir -p old
 mount -o ro,noload /dev/mapper/disk old
