@@ -45,7 +45,7 @@ struct qcow2_backend {
 	bool no_fallocate;	/* remembered -EOPNOTSUPP; a lost race costs one more try */
 	bool no_punch;
 	u64 step;		/* last extension step; owner serialises extensions */
-	mempool_t bounce;	/* for what cannot be done in place; one is certain, once reserved */
+	mempool_t bounce;	/* for what cannot be done in place; one once reserved */
 };
 
 /*

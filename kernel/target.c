@@ -128,8 +128,8 @@ static void target_free(struct qcow2_target *t)
 	qcow2_check_close(&t->check);
 	qcow2_io_exit(&t->io);
 	cancel_work_sync(&t->space);
-	qcow2_cow_exit(&t->chain);
 	qcow2_chain_close(&t->chain);
+	qcow2_cow_exit(&t->chain);	/* nobody starts the device any more */
 	cancel_work_sync(&t->event);
 	kfree(t);
 }

@@ -84,7 +84,7 @@ TARGETS = (
     ("fsync-heavy, against qemu-nbd", "fsync-4k", "ours", "nbd", 1.5),
 )
 # The same of instructions for each request in virtual time, at most.
-VIRTUAL_TARGETS = tuple((f"device, mapped 4 KiB {row[:-4]}, instructions against dm-linear", row, "ours-device", "linear", 1.15)
+VIRTUAL_TARGETS = tuple((f"device, mapped {row}, instructions against dm-linear", row, "ours-device", "linear", 1.15)
                         for row in ("read-4k-qd1", "read-4k-qd32", "write-4k-qd1", "write-4k-qd32"))
 # 4 jobs against 1 on 2 processors: ours, the measure, at least that part of the measure's own scaling.
 SCALING = (("read-4k-qd1", "ours", "file", 0.9), ("read-4k-qd32", "ours", "file", 0.9),
