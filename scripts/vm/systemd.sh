@@ -9,7 +9,9 @@ become_systemd()
 {
 	echo "vm-run: script starts" >/dev/kmsg
 	bash "$systemd" || { finish "$?"; exit; }
-	$bb mkdir -p /run/systemd/system
+	$bb mkdir -p /run/systemd/system /etc/tmpfiles.d
+	# It would empty /tmp, where the tree may be.
+	$bb ln -sf /dev/null /etc/tmpfiles.d/tmp.conf
 	cat >/run/systemd/system/vm-run.service <<-EOF
 	[Unit]
 	After=basic.target

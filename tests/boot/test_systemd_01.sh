@@ -27,7 +27,7 @@ mkfs.ext4 -qF -d "$temp/img" "$temp/a"
 for disk in a b c d; do
 	disks+=(--disk "$temp/$disk")
 done
-scripts/vm-run --kernel "${KERNEL:-6.12}" --mem 1536 --timeout 240 --log "$temp/console" "${disks[@]}" \
+scripts/vm-run --kernel "${KERNEL:-6.12}" --mem 1536 --timeout 600 --log "$temp/console" "${disks[@]}" \
 	--systemd tests/boot/setup.sh tests/boot/guest.sh >"$temp/out" 2>&1
 rc=$?
 grep -v '^1\.\.' "$temp/out"
