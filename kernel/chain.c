@@ -340,7 +340,7 @@ bool qcow2_chain_deactivate(struct qcow2_chain *chain)
 		return false;
 	if (!qcow2_chain_top(chain)->active)
 		return true;
-	flush_work(&chain->start_work);
+	flush_delayed_work(&chain->start_work);
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
 	qcow2_epoch_drain(&chain->epoch);
