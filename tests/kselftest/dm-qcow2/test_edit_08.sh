@@ -25,7 +25,7 @@ for ((at = 0; at < 8; at++)); do
 done
 export EDIT_DEVICES
 for edit in delete create grow repair external ${QCOW2_FULL:+device}; do
-	want "killed in $edit" steps kill $edit
+	want "killed in $edit" steps kill "$edit"
 	ok "$edit under a writer"
 done
 written
