@@ -12,7 +12,7 @@ elif [ ! -e /usr/sbin/mount.qcow2 ]; then
 	skip "mount.qcow2 and its like are not installed"
 fi
 
-# gone NAME...: no such device, a moment later.
+# gone NAME...: no such device, a moment later; nor its table, which device-mapper puts away after its name.
 gone() {
 	local name tries
 	for name in "$@"; do
@@ -22,4 +22,9 @@ gone() {
 		done
 		fail "$name is still there"
 	done
+	for ((tries = 0; tries < 50; tries++)); do
+		[ "$(</sys/module/dm_qcow2/refcnt)" -gt "$(dmsetup table --target qcow2 | grep -c qcow2)" ] || return 0
+		sleep 0.1
+	done
+	fail "a table is still there"
 }
