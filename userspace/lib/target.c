@@ -44,7 +44,7 @@ static int open_name(struct target *target, const char *name)
 	}
 	if (ret) {
 		ret = device_fail(ret, name);
-		if (ret == ERR_FAILED && !stat(name, &st))
+		if (ret != ERR_POLICY && !stat(name, &st))
 			hint_file(name);
 		return ret;
 	}
