@@ -51,7 +51,7 @@ PY
 	[ "${after:-0}" -le "${before:-0}" ] || fail "$name: $before leaks before, $after after: $out"
 	if [ "${after:-0}" -gt 0 ] && [ "${more[0]:-}" != data_file ]; then
 		cp --sparse=always state.qcow2 leaky.qcow2
-		"$QCOW2CTL" repair state.qcow2 >repair.log 2>&1 || fail "$name: repair: $(<repair.log)"
+		"$QCOW2CTL" repair ./state.qcow2 >repair.log 2>&1 || fail "$name: repair: $(<repair.log)"
 		clean state.qcow2
 		qemu-img compare -q leaky.qcow2 state.qcow2 || fail "$name: repair has changed the disk"
 		repaired=$((repaired + 1))
