@@ -52,10 +52,15 @@ int qcow2_epoch_init(struct qcow2_epoch *epoch, struct workqueue_struct *wq,
 	return 0;
 }
 
-void qcow2_epoch_exit(struct qcow2_epoch *epoch)
+void qcow2_epoch_wait(struct qcow2_epoch *epoch)
 {
 	wait_event(epoch->idle, !READ_ONCE(epoch->draining));
 	flush_work(&epoch->work);
+}
+
+void qcow2_epoch_exit(struct qcow2_epoch *epoch)
+{
+	qcow2_epoch_wait(epoch);
 	percpu_ref_exit(&epoch->refs[0].ref);
 	percpu_ref_exit(&epoch->refs[1].ref);
 }
@@ -81,6 +86,5 @@ void qcow2_epoch_drain(struct qcow2_epoch *epoch)
 {
 	while (!qcow2_epoch_flip(epoch))
 		wait_event(epoch->idle, !READ_ONCE(epoch->draining));
-	wait_event(epoch->idle, !READ_ONCE(epoch->draining));
-	flush_work(&epoch->work);
+	qcow2_epoch_wait(epoch);
 }

@@ -69,6 +69,8 @@ static inline void qcow2_epoch_leave(struct qcow2_epoch *epoch,
 
 /* Start a flip; false if the last one has not ended yet. May sleep. */
 bool qcow2_epoch_flip(struct qcow2_epoch *epoch);
+/* Wait until no flip runs and its callback has returned. May sleep; not on @wq. */
+void qcow2_epoch_wait(struct qcow2_epoch *epoch);
 /* Wait until everybody who is inside now has left. May sleep; not on @wq. */
 void qcow2_epoch_drain(struct qcow2_epoch *epoch);
 

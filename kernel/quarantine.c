@@ -183,6 +183,21 @@ void qcow2_quarantine_drained(struct qcow2_quarantine *q)
 
 void qcow2_quarantine_flush(struct qcow2_quarantine *q)
 {
+	bool empty;
+
+	spin_lock(&q->lock);
+	empty = !q->clusters;
+	spin_unlock(&q->lock);
+	/*
+	 * What is empty has nothing that somebody inside could see: a drain,
+	 * with its RCU grace period, would wait for nobody. The end of a flip
+	 * that has just released the last entry is still waited for: it tells
+	 * of counts that were 0.
+	 */
+	if (empty) {
+		qcow2_epoch_wait(q->epoch);
+		return;
+	}
 	qcow2_epoch_drain(q->epoch);
 	spin_lock(&q->lock);
 	__arm(q);
