@@ -77,6 +77,7 @@ static enum qcow2_verdict l1_entry(const struct qcow2_map *map, u64 goff, u64 *t
 	enum qcow2_verdict verdict;
 	struct qcow2_slice *slice;
 	u32 index;
+	u64 raw;
 
 	*table = 0;
 	*copied = false;
@@ -85,7 +86,13 @@ static enum qcow2_verdict l1_entry(const struct qcow2_map *map, u64 goff, u64 *t
 	if (!slice)
 		return QCOW2_OK;
 	*number = READ_ONCE(slice->number);
-	verdict = qcow2_l1_decode(map->geo, qcow2_slice_word(slice, index), table, copied);
+	raw = qcow2_slice_word(slice, index);
+	*table = raw & QCOW2_L1_HOFF_MASK;
+	*copied = raw & QCOW2_OFLAG_COPIED;
+	verdict = QCOW2_OK;
+	/* Of a table that is there and aligned the decoder has nothing more to say. */
+	if (unlikely(!*table || qcow2_in_cluster(map->geo, *table)))
+		verdict = qcow2_l1_decode(map->geo, raw, table, copied);
 	if (!verdict && *table >= READ_ONCE(map->end))
 		return QCOW2_L1_RANGE;
 	return verdict;
@@ -293,6 +300,30 @@ static enum qcow2_verdict extent_of_subclusters(const struct qcow2_map *map,
 	return QCOW2_OK;
 }
 
+/*
+ * What nearly every request finds: the cluster at @index holds plain data. False: the decoder
+ * has to say what it is. With extended L2 and with a data file it takes more than this word.
+ */
+static __always_inline bool extent_is_data(const struct qcow2_map *map,
+					   const struct qcow2_slice *slice, u32 index,
+					   bool table_ours, struct qcow2_extent *extent)
+{
+	const struct qcow2_geometry *geo = map->geo;
+	u64 raw, hoff;
+
+	if (unlikely(geo->extended_l2 || geo->data_file))
+		return false;
+	raw = qcow2_slice_word(slice, index);
+	hoff = raw & QCOW2_L2_HOFF_MASK;
+	if (unlikely((raw & (QCOW2_OFLAG_COMPRESSED | QCOW2_OFLAG_ZERO)) || !hoff ||
+		     qcow2_in_cluster(geo, hoff) || !data_allowed(map, hoff)))
+		return false;
+	extent->kind = QCOW2_EXTENT_DATA;
+	extent->hoff = hoff;
+	extent->owned = table_ours && (raw & QCOW2_OFLAG_COPIED);
+	return true;
+}
+
 static void extent_broken(struct qcow2_extent *extent, enum qcow2_verdict why, u64 len)
 {
 	extent->kind = QCOW2_EXTENT_CORRUPT;
@@ -338,6 +369,12 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 		return;
 	}
 	extent->number = max(number, READ_ONCE(slice->number));
+	if (len <= done && extent_is_data(map, slice, index, copied, extent)) {
+		rcu_read_unlock();
+		extent->len = len;
+		extent->hoff += inside;
+		return;
+	}
 	/* The run is measured from the start of its first cluster. */
 	done = geo->cluster_size;
 	if (geo->extended_l2)

@@ -215,7 +215,7 @@ struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
 	return slice;
 }
 
-static struct qcow2_slice *meta_get(struct qcow2_meta *meta, u64 hoff)
+struct qcow2_slice *qcow2_meta_find(struct qcow2_meta *meta, u64 hoff)
 {
 	struct qcow2_slice *slice;
 
@@ -236,7 +236,7 @@ static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
 	struct qcow2_slice *old;
 
 	lockdep_assert_held(&meta->lock);
-	old = meta_get(meta, slice->hoff);
+	old = qcow2_meta_find(meta, slice->hoff);
 	if (old)
 		return old;
 	xa_lock(&meta->slices);
@@ -260,7 +260,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	unsigned long key = slice_key(meta, hoff);
 	unsigned long flags;
 
-	got = meta_get(meta, hoff);
+	got = qcow2_meta_find(meta, hoff);
 	if (got) {
 		qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_HITS);
 		return got;
@@ -312,7 +312,7 @@ void qcow2_meta_forget(struct qcow2_meta *meta, u64 hoff)
 	struct qcow2_slice *slice;
 
 	for (; hoff < end; hoff += qcow2_slice_size(meta->geo)) {
-		slice = meta_get(meta, hoff);
+		slice = qcow2_meta_find(meta, hoff);
 		if (slice) {
 			slice_drop(slice);
 			qcow2_meta_put(slice);

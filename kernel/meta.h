@@ -110,6 +110,8 @@ void qcow2_meta_drop_all(struct qcow2_meta *meta);
 
 /* The slice at @hoff if it is cached; caller is in an RCU section and does not keep it. */
 struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff);
+/* The same, pinned, or NULL. Any context. */
+struct qcow2_slice *qcow2_meta_find(struct qcow2_meta *meta, u64 hoff);
 
 /*
  * The slice at @hoff, pinned; read from the image if need be (sleeps). It

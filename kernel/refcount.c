@@ -14,22 +14,47 @@ static u64 slice_counts(const struct qcow2_refcount *rc)
 	return ((u64)qcow2_slice_size(rc->geo) * 8) >> rc->geo->refcount_order;
 }
 
-/* The slice of counts of @hclu, pinned; NULL: there is no block. */
-static struct qcow2_slice *count_slice(struct qcow2_refcount *rc, u64 hclu, u32 *index)
+/* Where the slice of counts of @hclu lies, 0: there is no block; and the count's index in it. */
+static int count_place(struct qcow2_refcount *rc, u64 hclu, u64 *hoff, u32 *index)
 {
-	u64 hoff, per_slice = slice_counts(rc);
+	u64 per_slice = slice_counts(rc);
 	u32 in_block = qcow2_refblock_index(rc->geo, hclu);
 	int ret;
 
 	lockdep_assert_held(&rc->lock);
-	ret = qcow2_reftable_block(rc, qcow2_reftable_index(rc->geo, hclu), &hoff);
-	if (ret)
-		return ERR_PTR(ret);
-	if (!hoff)
-		return NULL;
+	ret = qcow2_reftable_block(rc, qcow2_reftable_index(rc->geo, hclu), hoff);
 	*index = in_block & (per_slice - 1);
-	hoff += (in_block / per_slice) << rc->geo->slice_bits;
+	if (*hoff)
+		*hoff += (in_block / per_slice) << rc->geo->slice_bits;
+	return ret;
+}
+
+/* That slice, pinned; NULL: there is no block. */
+static struct qcow2_slice *count_slice(struct qcow2_refcount *rc, u64 hclu, u32 *index)
+{
+	u64 hoff;
+	int ret = count_place(rc, hclu, &hoff, index);
+
+	if (ret || !hoff)
+		return ERR_PTR(ret);
 	return qcow2_meta_read(rc->meta, hoff, QCOW2_SLICE_REFBLOCK, NULL, NULL);
+}
+
+/*
+ * The same for who walks over all counts: what is not in the cache does not get
+ * into it. It is on the disk as it is, because all changes are under the lock
+ * and what was changed stays until it is written.
+ */
+static struct qcow2_slice *count_slice_once(struct qcow2_refcount *rc, u64 hclu, u32 *index)
+{
+	struct qcow2_slice *slice;
+	u64 hoff;
+	int ret = count_place(rc, hclu, &hoff, index);
+
+	if (ret || !hoff)
+		return ERR_PTR(ret);
+	slice = qcow2_meta_find(rc->meta, hoff);
+	return slice ?: qcow2_meta_load(rc->meta, hoff, QCOW2_SLICE_REFBLOCK, NULL);
 }
 
 static void set_count(struct qcow2_refcount *rc, struct qcow2_slice *slice, u32 index, u64 count)
@@ -245,7 +270,7 @@ static int __count_block(struct qcow2_refcount *rc, u64 index, u64 *used, u64 *h
 	u32 at, i;
 
 	for (*used = 0; hclu < end; hclu += per_slice) {
-		slice = count_slice(rc, hclu, &at);
+		slice = count_slice_once(rc, hclu, &at);
 		if (IS_ERR_OR_NULL(slice))
 			return PTR_ERR_OR_ZERO(slice);
 		for (i = 0; i < per_slice; i++) {

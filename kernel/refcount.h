@@ -48,7 +48,7 @@ struct qcow2_refcount {
 	u64 *end;			/* constant: where the map keeps the image's end */
 	struct mutex lock;
 	/* all below: lock */
-	struct qcow2_slice **table;
+	struct qcow2_slice **table;	/* NULL: all zeros on the disk, and not in memory */
 	u32 nr_table_slices;
 	u64 table_hoff;
 	u32 table_clusters;

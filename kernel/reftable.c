@@ -5,6 +5,7 @@
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include "reftable.h"
 
 /* Entries in one slice of the table, log2. */
@@ -22,9 +23,22 @@ static void slices_put(struct qcow2_slice **slices, u32 nr)
 {
 	u32 i;
 
-	for (i = 0; i < nr; i++)
-		qcow2_meta_put(slices[i]);
+	for (i = 0; i < nr; i++) {
+		if (slices[i])
+			qcow2_meta_put(slices[i]);
+	}
 	kvfree(slices);
+}
+
+/* A slice of the table at @hoff; NULL where there is no block, which is most of a new table. */
+static struct qcow2_slice *table_slice(struct qcow2_refcount *rc, u64 hoff)
+{
+	struct qcow2_slice *slice = qcow2_meta_load(rc->meta, hoff, QCOW2_SLICE_REFTABLE, NULL);
+
+	if (IS_ERR(slice) || memchr_inv(slice->data, 0, qcow2_slice_size(rc->geo)))
+		return slice;
+	qcow2_meta_put(slice);
+	return NULL;
 }
 
 int qcow2_refcount_open(struct qcow2_refcount *rc, u64 table_hoff, u32 table_clusters)
@@ -38,8 +52,7 @@ int qcow2_refcount_open(struct qcow2_refcount *rc, u64 table_hoff, u32 table_clu
 	if (!rc->table)
 		return -ENOMEM;
 	for (i = 0; i < nr; i++) {
-		slice = qcow2_meta_load(rc->meta, table_hoff + (u64)i * size,
-					QCOW2_SLICE_REFTABLE, NULL);
+		slice = table_slice(rc, table_hoff + (u64)i * size);
 		if (IS_ERR(slice)) {
 			slices_put(rc->table, i);
 			rc->table = NULL;
@@ -72,13 +85,17 @@ void qcow2_refcount_close(struct qcow2_refcount *rc)
 
 int qcow2_reftable_block(struct qcow2_refcount *rc, u64 index, u64 *hoff)
 {
+	const struct qcow2_slice *slice;
 	u32 shift = entry_shift(rc);
 	u64 raw;
 
 	*hoff = 0;
 	if (index >= qcow2_reftable_entries(rc))
 		return 0;
-	raw = qcow2_slice_word(rc->table[index >> shift], index & ((1U << shift) - 1));
+	slice = rc->table[index >> shift];
+	if (!slice)
+		return 0;
+	raw = qcow2_slice_word(slice, index & ((1U << shift) - 1));
 	if (qcow2_reftable_decode(rc->geo, raw, hoff) || *hoff >= *rc->end)
 		return -EUCLEAN;
 	return 0;
@@ -146,6 +163,23 @@ static int write_block(struct qcow2_refcount *rc, u64 block, u64 first, u64 nr, 
 	return ret;
 }
 
+/* The slice of entry @index, which is going to change. */
+static struct qcow2_slice *entry_slice(struct qcow2_refcount *rc, u64 index)
+{
+	u32 at = index >> entry_shift(rc);
+	struct qcow2_slice *slice = rc->table[at];
+
+	lockdep_assert_held(&rc->lock);
+	if (slice)
+		return slice;
+	slice = qcow2_meta_load(rc->meta,
+				rc->table_hoff + (u64)at * qcow2_slice_size(rc->geo),
+				QCOW2_SLICE_REFTABLE, NULL);
+	if (!IS_ERR(slice))
+		rc->table[at] = slice;
+	return slice;
+}
+
 int qcow2_reftable_add_block(struct qcow2_refcount *rc, u64 index)
 {
 	u64 hclu = index << rc->geo->refblock_bits;
@@ -160,6 +194,9 @@ int qcow2_reftable_add_block(struct qcow2_refcount *rc, u64 index)
 		hclu++;
 	if (hclu == end)
 		return -EUCLEAN;
+	slice = entry_slice(rc, index);
+	if (IS_ERR(slice))
+		return PTR_ERR(slice);
 	ret = qcow2_reftable_extend(rc, hclu + 1);
 	if (!ret)
 		ret = write_block(rc, hclu, hclu, 1, cluster_fresh(rc, hclu));
@@ -172,7 +209,6 @@ int qcow2_reftable_add_block(struct qcow2_refcount *rc, u64 index)
 	if (index < rc->counted)
 		WRITE_ONCE(rc->allocated, rc->allocated + 1);
 	WRITE_ONCE(rc->highest, max(rc->highest, hclu));
-	slice = rc->table[index >> shift];
 	flags = qcow2_meta_change(slice);
 	WRITE_ONCE(slice->data[index & ((1U << shift) - 1)],
 		   cpu_to_be64(qcow2_to_off(rc->geo, hclu)));
@@ -213,6 +249,7 @@ static struct qcow2_slice **growth_slices(struct qcow2_refcount *rc, const struc
 	u32 size = qcow2_slice_size(rc->geo), shift = entry_shift(rc);
 	u64 hoff = qcow2_to_off(rc->geo, g->first + g->blocks);
 	struct qcow2_slice **slices, *slice;
+	const void *content;
 	void *zeros;
 	u64 index;
 	u32 i;
@@ -223,8 +260,11 @@ static struct qcow2_slice **growth_slices(struct qcow2_refcount *rc, const struc
 	if (!slices || !zeros)
 		goto out_free;
 	for (i = 0; i < *nr; i++) {
+		content = zeros;
+		if (i < rc->nr_table_slices && rc->table[i])
+			content = rc->table[i]->data;
 		slice = qcow2_meta_load(rc->meta, hoff + (u64)i * size, QCOW2_SLICE_REFTABLE,
-					i < rc->nr_table_slices ? rc->table[i]->data : zeros);
+					content);
 		if (IS_ERR(slice)) {
 			slices_put(slices, i);
 			slices = NULL;
@@ -302,8 +342,10 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 
 	qcow2_watch_mark(rc->watch, g->first, g->blocks + g->clusters);
 	qcow2_watch_mark(rc->watch, qcow2_to_clu(rc->geo, rc->table_hoff), rc->table_clusters);
-	for (i = 0; i < old_nr; i++)
-		qcow2_meta_abandon(old[i]);
+	for (i = 0; i < old_nr; i++) {
+		if (old[i])
+			qcow2_meta_abandon(old[i]);
+	}
 	spin_lock_irqsave(&rc->meta->lock, flags);
 	move->old_hclu = qcow2_to_clu(rc->geo, rc->table_hoff);
 	move->old_clusters = rc->table_clusters;
