@@ -118,7 +118,6 @@ static inline bool qcow2_chain_is_stale(const struct qcow2_chain *chain)
 	return unlikely(qcow2_chain_top(chain)->view) && qcow2_chain_view_is_stale(chain);
 }
 
-
 /*
  * Where guest range [@goff, @goff + @len) lies, down the layers. Caller is
  * inside the epoch. Never sleeps. BELOW never comes back: it is ZERO then.
