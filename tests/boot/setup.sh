@@ -45,11 +45,20 @@ cat >/etc/systemd/system/qcow2-attach@.service.d/tell.conf <<'END'
 ExecStartPost=/bin/sh -c 'echo "boot: %i attached" >/dev/kmsg'
 ExecStopPost=/bin/sh -c 'echo "boot: %i stopped: $SERVICE_RESULT" >/dev/kmsg'
 END
-for unit in getty.target systemd-random-seed systemd-update-utmp systemd-firstboot systemd-binfmt keyboard-setup console-setup \
-	systemd-hwdb-update ldconfig apt-daily.timer logrotate.timer lvm2-monitor blk-availability mdmonitor multipathd; do
+# What is empty here is not read elsewhere, and does nothing.
+for unit in getty.target systemd-{random-seed,update-utmp,firstboot,binfmt,hwdb-update,tmpfiles-setup,sysusers,sysctl,journal-flush} \
+	keyboard-setup console-setup ldconfig {apt-daily,apt-daily-upgrade,man-db,e2scrub_all,dpkg-db-backup,logrotate}.timer \
+	lvm2-monitor blk-availability mdmonitor multipathd; do
 	case $unit in
-	*.*) ;;
-	*) unit=$unit.service ;;
+	*.*) : >"/etc/systemd/system/$unit" ;;
+	*) : >"/etc/systemd/system/$unit.service" ;;
 	esac
-	ln -sf /dev/null "/etc/systemd/system/$unit"
+done
+# Of the generators fstab's and ours are enough.
+mkdir -p /etc/systemd/system-generators
+for generator in /lib/systemd/system-generators/*; do
+	case ${generator##*/} in
+	systemd-fstab-generator | qcow2-generator) ;;
+	*) : >"/etc/systemd/system-generators/${generator##*/}" ;;
+	esac
 done

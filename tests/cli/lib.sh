@@ -52,12 +52,15 @@ notok() {
 	printf '%s\n' "$@" "exit $RC" "stdout: $OUT" "stderr: $ERR" | sed 's/^/# /'
 }
 
-# call WORD...: run qcow2ctl and remember all of it.
-call() {
-	OUT=$("$Q" "$@" 2>"$DIR/.stderr" </dev/null)
+# run COMMAND...: and remember all of it.
+run() {
+	OUT=$("$@" 2>"$DIR/.stderr" </dev/null)
 	RC=$?
 	ERR=$(<"$DIR/.stderr")
 }
+
+# call WORD...: run qcow2ctl.
+call() { run "$Q" "$@"; }
 
 # A process costs more than qcow2ctl does: what follows is all bash. Does a line of $2 match?
 matches() {
@@ -66,6 +69,11 @@ matches() {
 		[[ ! $line =~ $1 ]] || return 0
 	done <<<"$2"
 	return 1
+}
+
+# told NAME CODE REGEX: the last run's exit code, and a line of its stderr.
+told() {
+	if [ $RC = "$2" ] && matches "$3" "$ERR"; then ok "$1"; else notok "$1" "wanted exit $2 and '$3'"; fi
 }
 
 # succeeds NAME REGEX WORD...: exit 0, REGEX in the output, nothing on stderr.

@@ -24,17 +24,6 @@ export QCOW2TAB=$DIR/qcow2tab
 generator=$root/opt/lib/systemd/system-generators/qcow2-generator
 units=$root/opt/lib/systemd/system
 
-run() {
-	OUT=$("$@" 2>"$DIR/.stderr" </dev/null)
-	RC=$?
-	ERR=$(<"$DIR/.stderr")
-}
-
-# told NAME CODE REGEX: of the last run.
-told() {
-	if [ $RC = "$2" ] && matches "$3" "$ERR"; then ok "$1"; else notok "$1" "wanted exit $2 and '$3'"; fi
-}
-
 drop() { echo "out/qcow2-attach@$1.service.d/50-qcow2tab.conf"; }
 
 # deps TITLE NAME NODE TEXT: what the drop-in of an instance says beyond what all say.

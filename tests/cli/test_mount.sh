@@ -21,16 +21,6 @@ END
 chmod +x "$root/opt/sbin/qcow2ctl"
 mount=$root/usr/sbin/mount.qcow2
 
-run() {
-	OUT=$("$@" 2>"$DIR/.stderr" </dev/null)
-	RC=$?
-	ERR=$(<"$DIR/.stderr")
-}
-
-told() {
-	if [ $RC = "$2" ] && matches "$3" "$ERR"; then ok "$1"; else notok "$1" "wanted exit $2 and '$3'"; fi
-}
-
 : >words
 while IFS='|' read -r name code regex words; do
 	read -ra list <<<"$words"

@@ -31,6 +31,9 @@ for row in '| 007 | T | many | `edit/differ_99` |' '| 009 | D | few | by nothing
 	tests/harness/iotests.py "$temp/list" >"$temp/out" && complain "iotests.py: nothing is wrong with: $row"
 done
 
+# A trap that does something before cleanup hands on how the test ended: or one that dies passes.
+grep -n "; cleanup' EXIT" tests/kselftest/dm-qcow2/*.sh && complain "a trap loses the exit code"
+
 # Each rule of style, alone.
 mkdir -p "$temp/tree/kernel"
 cp -r scripts "$temp/tree/"

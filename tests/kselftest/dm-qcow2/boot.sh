@@ -4,10 +4,17 @@
 #
 # mount.qcow2, the units and the rule for udev, installed in the root of the test machine, and taken away again.
 
+# uninstalled [CODE]: the end of a test, as cleanup is.
+uninstalled() {
+	local rc=${1:-$?}
+	PREFIX=/usr "$TREE/scripts/install-boot" uninstall
+	rm -f /usr/sbin/qcow2ctl
+	cleanup "$rc"
+}
 if [ -x "$TREE/scripts/install-boot" ]; then
 	PREFIX=/usr "$TREE/scripts/install-boot" install
 	ln -sf "$QCOW2CTL" /usr/sbin/qcow2ctl
-	trap 'PREFIX=/usr "$TREE/scripts/install-boot" uninstall; rm -f /usr/sbin/qcow2ctl; cleanup' EXIT
+	trap uninstalled EXIT
 elif [ ! -e /usr/sbin/mount.qcow2 ]; then
 	skip "mount.qcow2 and its like are not installed"
 fi

@@ -21,9 +21,7 @@
  */
 #define _GNU_SOURCE
 #include <linux/fs.h>
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include "rawdm.h"
 
 #define PATTERN		0xee
@@ -39,35 +37,16 @@ static const struct {
 };
 
 static struct {
-	char name[64], path[512];
+	char path[512];
 	unsigned long long sectors;
 	int writable, attached, failed, bit;
 	uint64_t sum;
 	off_t size;
 } image;
 static const char *folder;
-static int kmsg, problems, images, refusals, readers, writers;
+static int kmsg, images, refusals, readers, writers;
 static char *buffer;
 #define BUFFER	(2 << 20)
-
-static void __attribute__((format(printf, 1, 2))) problem(const char *format, ...)
-{
-	va_list list;
-
-	va_start(list, format);
-	printf("# %s: ", image.name);
-	vprintf(format, list);
-	printf("\n");
-	fflush(stdout);
-	va_end(list);
-	problems++;
-}
-
-static void __attribute__((noreturn)) give_up(const char *what)
-{
-	printf("# %s: %s: %s\n", image.name, what, strerror(errno));
-	exit(2);
-}
 
 /* ------------------------------------------------------------------------
  * The device and its file
@@ -169,10 +148,10 @@ static void step_image(const char *rest)
 {
 	char how[3];
 
-	if (sscanf(rest, "%63s %llu %2s", image.name, &image.sectors, how) != 3)
+	if (sscanf(rest, "%63s %llu %2s", rawdm.image, &image.sectors, how) != 3)
 		give_up("image");
 	alarm(SECONDS);
-	snprintf(image.path, sizeof(image.path), "%s/%s", folder, image.name);
+	snprintf(image.path, sizeof(image.path), "%s/%s", folder, rawdm.image);
 	image.writable = !strcmp(how, "rw");
 	image.bit = -1;
 		image.failed = 0;
@@ -374,5 +353,5 @@ int main(int argc, char **argv)
 		step(line);
 	}
 	printf("# %d images: %d refused, %d read, %d written\n", images, refusals, readers, writers);
-	return problems || !images || refusals + readers + writers != images;
+	return rawdm.problems || !images || refusals + readers + writers != images;
 }

@@ -26,7 +26,6 @@
  * fail; those that do not are there. What is not so is a line "# NAME: ...".
  */
 #define _GNU_SOURCE
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -45,7 +44,6 @@
 #define ALLOWED		64
 
 static struct {
-	char name[64];
 	unsigned long long sectors;
 	uint64_t random;
 	unsigned int operations;
@@ -64,26 +62,7 @@ static char *words;
 #define WORDS	(1U << 20)
 static int kmsg;
 static FILE *after;
-static unsigned int problems, images, refused, readers, writers, writes, failures, errors;
-
-static void __attribute__((format(printf, 1, 2))) problem(const char *format, ...)
-{
-	va_list list;
-
-	va_start(list, format);
-	printf("# %s: ", image.name);
-	vprintf(format, list);
-	printf("\n");
-	fflush(stdout);
-	va_end(list);
-	problems++;
-}
-
-static void __attribute__((noreturn)) give_up(const char *what)
-{
-	printf("# %s: %s: %s\n", image.name, what, strerror(errno));
-	exit(2);
-}
+static unsigned int images, refused, readers, writers, writes, failures, errors;
 
 static uint64_t below(uint64_t limit)
 {
@@ -409,7 +388,7 @@ static void line(char *text)
 		return;
 	}
 	image.mutant = !strncmp(text, "mutant ", 7);
-	if (sscanf(text, "%*s %63s %llu %llu %u %n", image.name, &image.sectors, &seed,
+	if (sscanf(text, "%*s %63s %llu %llu %u %n", rawdm.image, &image.sectors, &seed,
 		   &image.operations, &at) != 4 || image.sectors * 8 > oracle_left || (image.mutant &&
 	    sscanf(text + at, "%63s %ms %15s %n", base, &changes, verdict, &more) != 3))
 		give_up(text);
@@ -478,5 +457,5 @@ int main(int argc, char **argv)
 	}
 	printf("# %u images: %u refused, %u read, %u written; %u sectors failed; %u writes, %u failed\n",
 	       images, refused, readers, writers, errors, writes, failures);
-	return problems || !images || oracle_left || (after && fclose(after));
+	return rawdm.problems || !images || oracle_left || (after && fclose(after));
 }

@@ -37,8 +37,9 @@ load_target() {
 	fi
 }
 
+# cleanup [CODE]: ends the test with this exit code; a trap that does something before has to give it.
 cleanup() {
-	local rc=$? at
+	local rc=${1:-$?} at
 	cd /
 	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
 		umount "${MOUNTS[at]}" 2>/dev/null || true

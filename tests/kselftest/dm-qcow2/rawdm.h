@@ -4,7 +4,8 @@
  * One device at a time by the ioctls of device-mapper, without a process and
  * without udev: what goes through hundreds of images includes this.
  *
- * All return 0 or an errno.
+ * All return 0 or an errno. What is wrong with an image is a line "# NAME: ...",
+ * and counted.
  */
 #ifndef RAWDM_H
 #define RAWDM_H
@@ -12,7 +13,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -23,11 +26,32 @@ static struct {
 	int control, node;		/* node: -1 while it is not open */
 	const char *name;
 	char path[64];
+	char image[64];			/* the image that it is made of */
+	unsigned int problems;
 	union {
 		struct dm_ioctl dm;
 		char bytes[16384];
 	} request;
 } rawdm = { .control = -1, .node = -1 };
+
+static inline void __attribute__((format(printf, 1, 2))) problem(const char *format, ...)
+{
+	va_list list;
+
+	va_start(list, format);
+	printf("# %s: ", rawdm.image);
+	vprintf(format, list);
+	printf("\n");
+	fflush(stdout);
+	va_end(list);
+	rawdm.problems++;
+}
+
+static inline void __attribute__((noreturn)) give_up(const char *what)
+{
+	printf("# %s: %s: %s\n", rawdm.image, what, strerror(errno));
+	exit(2);
+}
 
 static inline int rawdm_ioctl(unsigned long command, unsigned int flags)
 {

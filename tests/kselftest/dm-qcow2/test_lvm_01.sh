@@ -17,7 +17,7 @@ drop_group() {
 	lvm vgremove -ff -y qtest
 	lvm pvremove -ff -y /dev/ram1
 }
-trap 'drop_group || true; cleanup' EXIT
+trap 'rc=$?; drop_group || true; cleanup $rc' EXIT
 
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4

@@ -11,11 +11,8 @@
 . "$(dirname "$0")/lib.sh"
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 command -v lvm >/dev/null || skip "no lvm"
-udevd=
-for at in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/udevd; do
-	[ ! -x "$at" ] || udevd=$at
-done
-[ -n "$udevd" ] || skip "no udevd"
+# shellcheck source=tests/kselftest/dm-qcow2/udev.sh
+. "$HERE/udev.sh"
 scratch ext4
 # shellcheck source=tests/kselftest/dm-qcow2/boot.sh
 . "$HERE/boot.sh"
@@ -39,11 +36,8 @@ disk() {
 disk a guesta
 disk b guestb p1
 
-mkdir -p /run/udev
-"$udevd" --daemon
-trap 'udevadm control --exit 2>/dev/null; rm -rf /run/udev /run/lvm; PREFIX=/usr "$TREE/scripts/install-boot" uninstall
-	rm -f /usr/sbin/qcow2ctl; cleanup' EXIT
-unset DM_DISABLE_UDEV
+trap 'rc=$?; udev_stop; rm -rf /run/lvm; uninstalled $rc' EXIT
+udev_start
 active() { dmsetup info -c --noheadings -o name | grep -x "guest[ab]-root"; }
 # both WHAT: attach both, and wait for all that udev does then.
 both() {

@@ -8,17 +8,12 @@
 . "$(dirname "$0")/lib.sh"
 
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
-udevd=
-for at in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/udevd; do
-	[ ! -x "$at" ] || udevd=$at
-done
-[ -n "$udevd" ] || skip "no udevd"
+# shellcheck source=tests/kselftest/dm-qcow2/udev.sh
+. "$HERE/udev.sh"
 scratch ext4
 create a.qcow2 16M
-mkdir -p /run/udev
-"$udevd" --daemon
-trap 'udevadm control --exit 2>/dev/null; rm -rf /run/udev; cleanup' EXIT
-unset DM_DISABLE_UDEV
+trap 'rc=$?; udev_stop; cleanup $rc' EXIT
+udev_start
 for round in 1 2 3 4 5; do
 	[ "$("$QCOW2CTL" attach a.qcow2 q)" = /dev/mapper/q ] || fail "attach"
 	DEVICES=(q)

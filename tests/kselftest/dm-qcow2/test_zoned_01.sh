@@ -18,7 +18,7 @@ unload_zoned() {
 	done
 	rmmod null_blk scsi_debug 2>/dev/null || true
 }
-trap 'unload_zoned 2>/dev/null; cleanup' EXIT
+trap 'rc=$?; unload_zoned 2>/dev/null; cleanup $rc' EXIT
 
 # host_managed: a device of 64 MiB in zones of 4 MiB, the first four of them conventional.
 host_managed() {

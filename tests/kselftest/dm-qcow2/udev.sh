@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+# shellcheck shell=bash
+#
+# For tests with a udevd of their own. They undo what udev_start does by udev_stop, in their trap.
+
+UDEVD=
+for at in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/udevd; do
+	[ ! -x "$at" ] || UDEVD=$at
+done
+[ -n "$UDEVD" ] || skip "no udevd"
+
+# udev_start: from here on device-mapper's devices are made by udev.
+udev_start() {
+	mkdir -p /run/udev
+	"$UDEVD" --daemon
+	unset DM_DISABLE_UDEV
+}
+
+udev_stop() {
+	udevadm control --exit 2>/dev/null || true
+	rm -rf /run/udev
+}
