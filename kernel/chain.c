@@ -343,7 +343,8 @@ bool qcow2_chain_deactivate(struct qcow2_chain *chain)
 	flush_delayed_work(&chain->start_work);
 	WRITE_ONCE(chain->census_stop, true);
 	cancel_work_sync(&chain->census);
-	qcow2_epoch_drain(&chain->epoch);
+	/* Requests have ended, check and census have stopped: nobody is inside. */
+	qcow2_epoch_wait(&chain->epoch);
 	qcow2_unzip_reset(&chain->unzip);
 	if (chain->writable) {
 		qcow2_commit_impatient(&chain->commit, true);

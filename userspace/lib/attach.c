@@ -78,9 +78,11 @@ static int refuse_unrepaired(const struct image *image, const char *state)
 	return ret;
 }
 
-static int refuse_moved(const struct image *image)
+static int refuse_moved(const struct attach_request *request, const struct image *image)
 {
-	MEM_FREE char *dest = move_mark_of(image);
+	MEM_FREE char *path = image_real_path(image);
+	MEM_FREE char *left = move_catch_up(request->name, path);
+	MEM_FREE char *dest = left ? mem_strdup(left) : move_mark_of(image);
 	MEM_FREE char *shown = dest ? text_printable(dest) : NULL;
 
 	if (!shown)
@@ -102,7 +104,7 @@ static int check_top(const struct attach_request *request, const struct image *t
 		return refuse_unrepaired(top, "marked corrupt");
 	if (h->incompatible_features & QCOW2_INCOMPAT_DIRTY)
 		return refuse_unrepaired(top, "dirty (it was not closed cleanly)");
-	ret = refuse_moved(top);
+	ret = refuse_moved(request, top);
 	if (ret)
 		return ret;
 	if (h->has_bitmaps && !request->drop_bitmaps) {

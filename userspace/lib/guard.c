@@ -21,11 +21,9 @@
 #include "err.h"
 #include "guard.h"
 #include "holder.h"
-#include "kmsg.h"
 #include "mem.h"
 #include "out.h"
 #include "run.h"
-#include "text.h"
 
 #define STACK_BYTES	(256U << 10)
 
@@ -36,6 +34,7 @@ static struct {
 	char *real;			/* name of the part that has the image, NULL: @device itself */
 	unsigned int seconds;
 	int lock, node, socket;		/* -1: not there */
+	int turn;			/* likewise: of guard_turn() */
 	pid_t guardian;
 	bool intent, locked, suspended;
 	bool loaded;			/* a new table waits for the resume */
@@ -193,6 +192,7 @@ static int prepare(const char *name, const struct guard_request *request)
 	guard.lock = -1;
 	guard.node = -1;
 	guard.socket = -1;
+	guard.turn = -1;
 	guard.seconds = request->seconds;
 	ret = run_lock(name, 0, &guard.lock);
 	if (ret) {
@@ -221,6 +221,9 @@ static int prepare(const char *name, const struct guard_request *request)
 			 &guard.guardian);
 	if (ret)
 		return ret;
+	/* The pages that both share since the fork become ours before they are written. */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		return err_errno_what(errno, name, "cannot lock memory");
 	/* Now there is somebody who takes it away. */
 	guard.intent = true;
 	ret = guard_write_intent(name, &guard.line);
@@ -231,25 +234,6 @@ static void tell_guardian(char word)
 {
 	/* If he was killed, we go on alone. */
 	(void)!send(guard.socket, &word, 1, MSG_NOSIGNAL);
-}
-
-/* Load and say why not, if so. */
-static int load(u64 sectors, const char *params)
-{
-	const struct dm_device *dm = &guard.device.dm;
-	int log = kmsg_open();
-	int ret = dm_load(dm->name, DEVICE_TARGET, sectors, params, dm->readonly);
-	MEM_FREE char *sentence = NULL, *shown = NULL;
-
-	if (!ret) {
-		if (log >= 0)
-			close(log);
-		return 0;
-	}
-	sentence = kmsg_sentence(log, dm->major, dm->minor);
-	shown = sentence ? text_printable(sentence) : NULL;
-	return err_fail(err_code(-ret), dm->name, "the kernel refuses the table: %s",
-			shown ? shown : strerror(-ret));
 }
 
 /* ------------------------------------------------------------------------
@@ -321,7 +305,7 @@ static int shorten(const struct guard_request *request)
 
 	if (!request->sectors || request->sectors >= guard.sectors)
 		return 0;
-	ret = load(request->sectors, guard.line.params);
+	ret = guard_load(&guard.device.dm, request->sectors, guard.line.params);
 	if (ret)
 		return ret;
 	ret = dm_swap(name_of(), false);
@@ -344,7 +328,7 @@ static int begin(const char *name, const struct guard_request *request, guard_ma
 	if (!ret && make)
 		ret = make(&guard.device, data, &params);
 	if (!ret && params)
-		ret = load(guard.sectors, params);
+		ret = guard_load(&guard.device.dm, guard.sectors, params);
 	if (ret)
 		return ret;
 	guard.loaded = params;
@@ -377,7 +361,7 @@ static int resume(void)
 	int ret = 0, error;
 
 	if (!guard.real && (want != guard.sectors || (guard.renew && has_wrong_mode()))) {
-		ret = load(want, guard.line.params);
+		ret = guard_load(&guard.device.dm, want, guard.line.params);
 		guard.loaded = !ret;
 	}
 	error = guard.real ? dm_resume_only(guard.real) : 0;
@@ -416,6 +400,8 @@ static void give_back(void)
 	}
 	if (guard.node >= 0)
 		close(guard.node);
+	if (guard.turn >= 0)
+		close(guard.turn);
 	/* Else it is the guardian's, who goes on. */
 	if (guard.lock >= 0 && runs)
 		run_unlock(name_of(), guard.lock);
@@ -440,7 +426,8 @@ static int end(void)
 	} else if (guard.guardian > 0) {
 		/* A table that was loaded in vain, or made shorter. */
 		dm_clear(name_of());
-		if (guard.sectors != guard.line.sectors && !load(guard.line.sectors, guard.line.params))
+		if (guard.sectors != guard.line.sectors &&
+		    !guard_load(&guard.device.dm, guard.line.sectors, guard.line.params))
 			dm_swap(name_of(), false);
 	}
 	dm_settle();
@@ -520,8 +507,15 @@ void guard_rest(void)
 
 void guard_wake(void)
 {
+	if (guard.turn < 0)
+		guard.turn = guard_open_turn(&guard.line);
 	out_hold();
 	guard.begin = guard_now();
+}
+
+int guard_turn(void)
+{
+	return guard.turn < 0 ? 0 : guard_write_turn(guard.turn);
 }
 
 void guard_spare_state(void)
@@ -583,6 +577,9 @@ int guard_change(const char *name, const struct guard_request *request,
 		ioctl(guard.node, BLKRASET, ahead);
 	if (late || (paused && ret))
 		pause = guard_now() - guard.begin;
+	/* While the intent still tells it. */
+	if (request->moved && guard.intent && guard_has_moved(name, &guard.line))
+		request->moved(guard.line.moves, guard.line.state);
 	out_let_go();
 	if ((late || paused) && !guard.suspended)
 		note_pause(pause);

@@ -119,6 +119,12 @@ int guard_halt(const char *name, bool freeze, bool flush);
  */
 void guard_rest(void);
 void guard_wake(void);
+/*
+ * For apply(), when the image that the device moves to is complete on disk, and nothing writes to either: from
+ * now on that one counts, also after a loss of power. It lasts until the guard has brought back the old one.
+ * Negative errno.
+ */
+int guard_turn(void);
 /* For prepare(): what stands where the new state was to be is not ours. */
 void guard_spare_state(void);
 /* For prepare(): from the resume of layer clone on there is only the way to this table. */
@@ -139,10 +145,13 @@ struct guard_line {
 	char *state;		/* of struct guard_request, or NULL */
 	char *moves;		/* path of the image that the device is about to leave, or NULL */
 	char *next;		/* "TARGET PARAMS" that it gets then, where there is no way back; or NULL */
+	bool turned;		/* in the copy alone: the new image counts, see guard_turn() */
 	guard_moved *moved;	/* not in NAME.intent */
 	char *overlay;		/* its inode's number and its path, or NULL */
 };
 
+/* Load an image's table and say why not, if so. */
+int guard_load(const struct dm_device *dm, u64 sectors, const char *params);
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
 int guard_check_places(const struct device *device, const char *file);
 /* One attempt of that which follows. */
@@ -179,6 +188,12 @@ void guard_forget_intent(const char *name, const struct guard_line *line);
 char *guard_copy_path(const char *name, const char *image);
 /* Was this copy left by a machine that went down? @line is for guard_release_line() in any case. */
 bool guard_is_stale(const char *copy, struct guard_line *line);
+/* The place in the copy where guard_turn() writes; -1: there is none. Opened for writing. */
+int guard_open_turn(const struct guard_line *line);
+/* 0 or negative errno; prints nothing. */
+int guard_write_turn(int fd);
+/* The old image counts again. */
+void guard_turn_back(const struct guard_line *line);
 /* What @line says of @file, for the caller to free; NULL: nothing that could be taken away. */
 char *guard_overlay(const struct newfile *file);
 /* The device runs: take the overlay away that did not become a layer of it. */

@@ -11,7 +11,8 @@
  * that goes when the device has no layer any more, empty if there is none; the image that the
  * device is about to leave for that file, empty if it does not; the table that it gets then, empty if
  * there is a way back; inode (0: a block device) and path of the overlay that goes if it did not get on top, empty if
- * there is none.
+ * there is none. Of a move there is one line more, about the two images: which of them counts when the machine
+ * goes down.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,9 @@
 #include "mem.h"
 #include "run.h"
 #include "text.h"
+
+#define OLD_COUNTS	"old\n"
+#define NEW_COUNTS	"new\n"	/* it is written over the other */
 
 static char *intent_path(const char *name)
 {
@@ -89,11 +93,11 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 		file = fdopen(fd, "w");
 	if (!file)
 		return -errno;
-	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n", (unsigned long long)line->sectors,
+	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", (unsigned long long)line->sectors,
 		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
 		line->copy ? line->copy : "", boot, line->state ? line->state : "",
 		line->moves ? line->moves : "", line->next ? line->next : "",
-		line->overlay ? line->overlay : "");
+		line->overlay ? line->overlay : "", line->moves ? OLD_COUNTS : "");
 	failed = fflush(file) || ferror(file) || (durable && fsync(fd));
 	failed |= fclose(file);
 	return failed ? -(errno ? errno : EIO) : 0;
@@ -124,7 +128,7 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 {
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	unsigned long long sectors, other;
-	MEM_FREE char *first = NULL, *wrote = NULL;
+	MEM_FREE char *first = NULL, *wrote = NULL, *counts = NULL;
 	FILE *file = NULL;
 	char mode[3];
 
@@ -141,6 +145,8 @@ static int read_file(const char *path, struct guard_line *line, char **boot)
 	line->moves = read_optional(file);
 	line->next = read_optional(file);
 	line->overlay = read_optional(file);
+	counts = read_optional(file);
+	line->turned = counts && !strncmp(counts, NEW_COUNTS, strlen(counts));
 	fclose(file);
 	if (boot)
 		*boot = wrote ? mem_strdup(wrote) : NULL;
@@ -165,6 +171,42 @@ bool guard_is_stale(const char *copy, struct guard_line *line)
 	int ret = read_file(copy, line, &boot);
 
 	return !ret && boot && strcmp(boot, now) != 0;
+}
+
+int guard_open_turn(const struct guard_line *line)
+{
+	int fd = -1;
+
+	if (line->moves && line->copy && *line->copy)
+		fd = open(line->copy, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0 && lseek(fd, -(off_t)strlen(OLD_COUNTS), SEEK_END) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+int guard_write_turn(int fd)
+{
+	ssize_t len = strlen(NEW_COUNTS);
+
+	return write(fd, NEW_COUNTS, len) == len && !fdatasync(fd) ? 0 : -(errno ? errno : EIO);
+}
+
+void guard_turn_back(const struct guard_line *line)
+{
+	struct guard_line copy = { 0 };
+	int ret;
+
+	if (!line->copy || !*line->copy)
+		return;
+	ret = read_file(line->copy, &copy, NULL);
+	if (!ret && copy.turned) {
+		ret = write_file(line->copy, line, true);
+		if (ret)
+			err_debug("%s: cannot write: %s", line->copy, strerror(-ret));
+	}
+	guard_release_line(&copy);
 }
 
 void guard_forget_intent(const char *name, const struct guard_line *line)

@@ -29,9 +29,28 @@
 #include <unistd.h>
 #include "err.h"
 #include "guard.h"
+#include "kmsg.h"
 #include "mem.h"
+#include "text.h"
 
 #define SECTOR	512
+
+int guard_load(const struct dm_device *dm, u64 sectors, const char *params)
+{
+	int log = kmsg_open();
+	int ret = dm_load(dm->name, DEVICE_TARGET, sectors, params, dm->readonly);
+	MEM_FREE char *sentence = NULL, *shown = NULL;
+
+	if (!ret) {
+		if (log >= 0)
+			close(log);
+		return 0;
+	}
+	sentence = kmsg_sentence(log, dm->major, dm->minor);
+	shown = sentence ? text_printable(sentence) : NULL;
+	return err_fail(err_code(-ret), dm->name, "the kernel refuses the table: %s",
+			shown ? shown : strerror(-ret));
+}
 
 struct stack {
 	const char *name;
@@ -254,8 +273,10 @@ bool guard_has_moved(const char *name, const struct guard_line *line)
 static int settle_back(const struct stack *s)
 {
 	const struct guard_line *line = s->line;
-	int ret = dm_load(s->name, DEVICE_TARGET, line->sectors, line->params, line->readonly);
+	int ret;
 
+	guard_turn_back(line);
+	ret = dm_load(s->name, DEVICE_TARGET, line->sectors, line->params, line->readonly);
 	if (!ret && !s->top.suspended)
 		ret = dm_suspend(s->name, false, false);
 	if (!ret) {

@@ -380,6 +380,8 @@ static int pivot(const struct move *m, const char *name)
 			ret = dm_message(m->real, m->to_name);
 	}
 	if (!ret)
+		ret = guard_turn();
+	if (!ret)
 		ret = dm_resume_only(name);
 	if (!ret)
 		ret = interpose_is_live(name, m->target, m->sectors);
@@ -498,8 +500,6 @@ static int move(struct move *m, const struct device *device)
 	progress_start(request->progress, request->name);
 	ret = guard_change(request->name, &guard, &change);
 	progress_end();
-	if (!ret)
-		move_mark(m->source, m->path);
 	return ret;
 }
 

@@ -44,6 +44,11 @@ int move_finish(const char *name, unsigned int seconds);
 
 /* Say in the header of @image that what it holds has moved to @dest; only warns if that cannot be. */
 void move_mark(const char *image, const char *dest);
+/*
+ * The same for one that NAME has left just before the machine went down, if so, as the copy of NAME.intent
+ * knows. Returns where it has moved to, for the caller to free; or NULL.
+ */
+char *move_catch_up(const char *name, const char *image);
 /* Where it has moved to, for the caller to free; or NULL. The header is verified. */
 char *move_mark_of(const struct image *image);
 

@@ -82,7 +82,7 @@ int move_finish(const char *name, unsigned int seconds)
 		.moved = move_mark,
 	};
 	struct guard_change change = { prepare, apply, NULL };
-	MEM_FREE char *dest = NULL, *source = NULL, *state = NULL;
+	MEM_FREE char *dest = NULL, *state = NULL;
 	struct device device;
 	bool own = false;
 	int ret = device_get(name, &device);
@@ -90,7 +90,6 @@ int move_finish(const char *name, unsigned int seconds)
 	if (ret)
 		return device_fail(ret, name);
 	dest = find_dest(&device);
-	source = device.image ? mem_strdup(device.image) : NULL;
 	state = interpose_find_state(&device.dm, &own);
 	device_release(&device);
 	guard.state = dest;
@@ -98,8 +97,6 @@ int move_finish(const char *name, unsigned int seconds)
 	dm_settle();
 	if (ret)
 		return ret;
-	if (source)
-		move_mark(source, dest);
 	if (state && own)
 		unlink(state);
 	return 0;

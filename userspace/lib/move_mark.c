@@ -3,7 +3,10 @@
 /*
  * The mark of an image whose disk has moved to another one.
  */
+#include <unistd.h>
 #include "err.h"
+#include "guard.h"
+#include "mem.h"
 #include "move.h"
 #include "rebase.h"
 
@@ -12,6 +15,21 @@ void move_mark(const char *image, const char *dest)
 	if (dest && rebase_mark_moved(image, dest))
 		err_warn(image, "it could not be marked: do not use it any more, its disk is in %s now",
 			 dest);
+}
+
+char *move_catch_up(const char *name, const char *image)
+{
+	MEM_FREE char *copy = guard_copy_path(name, image);
+	struct guard_line line = { 0 };
+	char *dest = NULL;
+
+	if (copy && guard_is_stale(copy, &line) && line.turned && line.moves && line.state) {
+		dest = mem_strdup(line.state);
+		if (!rebase_mark_moved(line.moves, dest))
+			unlink(copy);
+	}
+	guard_release_line(&line);
+	return dest;
 }
 
 char *move_mark_of(const struct image *image)

@@ -97,29 +97,55 @@ static int recover(const char *name)
  * After a reboot
  */
 
+/* Which of the two images counts after a move that was cut off? */
+static void tell_move(const char *name, const struct guard_line *line)
+{
+	MEM_FREE char *dest = text_printable(line->state), *source = text_printable(line->moves);
+
+	if (line->turned)
+		err_note("%s: the machine went down when it had moved to %s; that image counts", name, dest);
+	else
+		err_note("%s: the machine went down while it moved to %s; the old image %s counts", name,
+			 dest, source);
+	if (line->turned)
+		move_mark(line->moves, line->state);
+}
+
+/* By dm-clone: some of the disk is here, some there, and its state says what. */
+static void tell_clone(const char *name, const struct guard_line *line)
+{
+	MEM_FREE char *dest = text_printable(line->state), *source = text_printable(line->moves);
+	MEM_FREE char *path = guard_clone_path(name, line);
+	MEM_FREE char *state = text_printable(path);
+
+	err_warn(name, "the machine went down while dm-clone moved it: part of its disk is in %s, the rest in %s",
+		 dest, source);
+	err_hint("keep both, and %s, which says what is where", state);
+}
+
 /*
  * No device is left of what was edited then, and an edit that is cut off leaves a whole image; but an
  * overlay perhaps that was to go on top.
  */
 static void forget_copy(const char *name, const char *copy)
 {
-	MEM_FREE char *shown = text_printable(copy), *place = NULL;
+	MEM_FREE char *shown = text_printable(copy);
 	struct guard_line line;
+	bool goes = guard_is_stale(copy, &line);
 
-	if (!guard_is_stale(copy, &line)) {
-		guard_release_line(&line);
-		return;
-	}
-	place = line.moves && line.state ? text_printable(line.state) : NULL;
-	if (place)
-		err_note("%s: the machine went down while it moved to %s; an old image without a mark counts",
-			 name, place);
-	else
+	if (goes && line.moves && line.state && line.next) {
+		tell_clone(name, &line);
+		goes = false;
+	} else if (goes && line.moves && line.state) {
+		tell_move(name, &line);
+	} else if (goes) {
 		err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
 			 name);
-	guard_drop_overlay(name, &line);
+	}
+	if (goes)
+		guard_drop_overlay(name, &line);
 	guard_release_line(&line);
-	if (unlink(copy))
+	if (goes && unlink(copy))
 		err_warn(name, "cannot remove %s: %s", shown, strerror(errno));
 }
 

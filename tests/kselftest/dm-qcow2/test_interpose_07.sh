@@ -8,6 +8,8 @@
 
 # shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
 . "$(dirname "$0")/interpose.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/trace.sh
+. "$HERE/trace.sh"
 
 command -v strace >/dev/null || skip "no strace"
 need_module dm-snapshot
@@ -33,11 +35,39 @@ quiet() {
 		fi
 		case $call in
 		ioctl | geteuid | alarm | rt_sigaction | rt_sigprocmask | sendto | rt_sigreturn) ;;
+		# A move says in a file that is open since before which image counts from now on.
+		write | fdatasync) [[ -z $inside || $1 = move ]] || calls+="$call " ;;
 		*) [ -z "$inside" ] || calls+="$call " ;;
 		esac
 	done <trace
 	[ "$pauses" = 0 ] || fail "$*: $pauses pauses are missing"
 	[ -z "$calls" ] || fail "$*: $calls"
+}
+
+# still CHANGES COMMAND...: from the first of its last CHANGES of a suspend state to the end of the last it forks
+# nothing, and touches no memory that it would have to get.
+still() {
+	local changes=$1 pid line after=0 count=0 lines
+	shift
+	trace_forget
+	"$QCOW2CTL" "$@" 2>/dev/null &
+	pid=$!
+	wait $pid || fail "$* under tracing"
+	mapfile -t lines < <(grep -- "-$pid " "$TRACING/trace")
+	for line in "${lines[@]}"; do
+		[[ $line != *"sys_ioctl("*"cmd: c138fd06"* ]] || count=$((count + 1))
+	done
+	[ $count -ge "$changes" ] || fail "$*: $count changes: ${lines[*]}"
+	# Before that it does both.
+	[[ ${lines[*]} == *page_fault_user*sched_process_fork* ]] || fail "$*: they are not traced"
+	for line in "${lines[@]}"; do
+		case $line in
+		*"sys_ioctl("*"cmd: c138fd06"*) count=$((count - 1)) after=0 ;;
+		*"sys_ioctl -> "*) [ $count -gt 0 ] || after=1 ;;
+		*page_fault_user* | *sched_process_fork*)
+			[[ $count -ge $changes || $after = 1 ]] || fail "$*: $line" ;;
+		esac
+	done
 }
 
 for layer in linear snapshot; do
@@ -50,6 +80,14 @@ need_module dm-mirror
 quiet 2 move q b.qcow2
 runs q
 ok "move"
+
+events=(syscalls/sys_enter_ioctl syscalls/sys_exit_ioctl exceptions/page_fault_user sched/sched_process_fork)
+trace "${events[@]}"
+# Suspended; q.real resumed; q resumed. And suspended; q.real suspended; q resumed.
+still 3 interpose q linear
+still 3 interpose q --remove
+untrace "${events[@]}"
+ok "memory"
 detach q
 clean a.qcow2
 clean b.qcow2

@@ -8,7 +8,7 @@
 # the trace has the pid alone.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
+[ -n "${KTAP_N:-}" ] || . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
 
 TRACING=/sys/kernel/tracing
 
