@@ -302,9 +302,23 @@ static int init_bounce(struct qcow2_backend *backend, const char **error)
 	return ret;
 }
 
+int qcow2_backend_fill(mempool_t *pool, int nr)
+{
+	int ret = mempool_resize(pool, nr);
+
+	while (!ret && READ_ONCE(pool->curr_nr) < nr) {
+		void *element = pool->alloc(GFP_NOIO, pool->pool_data);
+
+		if (!element)
+			return -ENOMEM;
+		mempool_free(element, pool);
+	}
+	return ret;
+}
+
 int qcow2_backend_reserve(struct qcow2_backend *backend)
 {
-	return mempool_resize(&backend->bounce, 1);
+	return qcow2_backend_fill(&backend->bounce, 1);
 }
 
 /*

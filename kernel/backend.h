@@ -90,6 +90,12 @@ int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
  * reference, drops the old one. Not while a transfer is under way.
  */
 void qcow2_backend_use_file(struct qcow2_backend *backend, struct file *file);
+/*
+ * Keep @nr elements ready in @pool, which belongs to the caller, from now on.
+ * mempool_resize() tells success without them too. Sleeps. 0, or -ENOMEM: the
+ * pool is whole, to be filled by another call.
+ */
+int qcow2_backend_fill(mempool_t *pool, int nr);
 /* From now on transfers need no free memory. Sleeps; any number of times. */
 int qcow2_backend_reserve(struct qcow2_backend *backend);
 void qcow2_backend_close(struct qcow2_backend *backend);

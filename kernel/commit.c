@@ -38,7 +38,9 @@
  *  4. A flush belongs to the first commit that starts after it arrived. It
  *     never joins a commit that has passed START, and no barrier sent before
  *     it arrived answers it.
- *  5. Only one commit runs. A buffer under write is never changed.
+ *  5. Only one commit runs: a mutex says so, for the work may be queued once on
+ *     the lane of idle devices and once on the device's own. A buffer under
+ *     write is never changed.
  *  6. ENOSPC keeps everything: the same frozen slices are written again. Every
  *     other failed write and every failed barrier is final, because the lower
  *     device may have dropped what it could not write: mode fail, no flush is
@@ -306,6 +308,11 @@ static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *m
 	return run;
 }
 
+static void commit_within(struct qcow2_commit *commit, unsigned int ms)
+{
+	queue_delayed_work(READ_ONCE(commit->wq), &commit->work, msecs_to_jiffies(ms));
+}
+
 static void commit_succeeded(struct qcow2_commit *commit)
 {
 	struct qcow2_meta *meta = commit->meta;
@@ -321,8 +328,7 @@ static void commit_succeeded(struct qcow2_commit *commit)
 	wake_up_all(&commit->room);
 	answer(&commit->collected, 0);
 	if (meta->durable < meta->written)
-		queue_delayed_work(commit->wq, &commit->work,
-				   msecs_to_jiffies(commit->interval_ms));
+		commit_within(commit, commit->interval_ms);
 	if (was_stalled)
 		commit->event(commit, QCOW2_EVENT_OK);
 }
@@ -347,7 +353,7 @@ static void commit_stalled(struct qcow2_commit *commit)
 		commit->event(commit, QCOW2_EVENT_FULL);
 	answer(&refused, -ENOSPC);
 	wake_up_all(&commit->room);
-	queue_delayed_work(commit->wq, &commit->work, msecs_to_jiffies(STALL_RETRY_MS));
+	commit_within(commit, STALL_RETRY_MS);
 }
 
 /* The mode fell to ro. A commit that follows still writes what was answered before. */
@@ -370,6 +376,7 @@ static void commit_work(struct work_struct *work)
 	struct qcow2_table_move move;
 	int ret;
 
+	mutex_lock(&commit->one);
 	mark_corrupt(commit);
 	if (commit_start(commit, &move)) {
 		ret = commit_write(commit, &move);
@@ -382,6 +389,7 @@ static void commit_work(struct work_struct *work)
 			qcow2_commit_kick(commit);	/* answers the waiters */
 		}
 	}
+	mutex_unlock(&commit->one);
 	memalloc_noio_restore(noio);
 }
 
@@ -393,10 +401,9 @@ void qcow2_commit_changed(struct qcow2_commit *commit)
 {
 	lockdep_assert_held(&commit->meta->lock);
 	if (commit->meta->nr_dirty >= commit->max_dirty)
-		mod_delayed_work(commit->wq, &commit->work, 0);
+		qcow2_commit_kick(commit);
 	else
-		queue_delayed_work(commit->wq, &commit->work,
-				   msecs_to_jiffies(commit->interval_ms));
+		commit_within(commit, commit->interval_ms);
 }
 
 void qcow2_commit_wait(struct qcow2_commit *commit, struct qcow2_waiter *waiter)
@@ -411,7 +418,7 @@ void qcow2_commit_wait(struct qcow2_commit *commit, struct qcow2_waiter *waiter)
 
 void qcow2_commit_kick(struct qcow2_commit *commit)
 {
-	mod_delayed_work(commit->wq, &commit->work, 0);
+	mod_delayed_work(READ_ONCE(commit->wq), &commit->work, 0);
 }
 
 struct sync_waiter {
@@ -463,6 +470,7 @@ void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)
 int qcow2_commit_init(struct qcow2_commit *commit)
 {
 	INIT_DELAYED_WORK(&commit->work, commit_work);
+	mutex_init(&commit->one);
 	init_waitqueue_head(&commit->room);
 	INIT_LIST_HEAD(&commit->waiters);
 	INIT_LIST_HEAD(&commit->collected);

@@ -60,7 +60,8 @@ struct qcow2_commit {
 	struct qcow2_refcount *rc;	/* constant */
 	struct qcow2_quarantine *quarantine; /* constant */
 	struct qcow2_stats __percpu *stats; /* constant */
-	struct workqueue_struct *wq;	/* constant: ordered, nobody else's work */
+	/* READ_ONCE; the lane of idle devices, later an ordered one of its own */
+	struct workqueue_struct *wq;
 	unsigned int interval_ms;	/* constant */
 	unsigned int max_dirty;		/* constant: slices that start a commit */
 	/* constant; any context */
@@ -68,6 +69,7 @@ struct qcow2_commit {
 	/* constant; commit work, while open: corruption was found, tell it in the image */
 	int (*mark)(struct qcow2_commit *commit);
 	struct delayed_work work;
+	struct mutex one;		/* held by the work */
 	wait_queue_head_t room;		/* woken when slices became clean */
 	struct list_head waiters;	/* meta->lock: for the next START */
 	struct list_head collected;	/* commit work: of the running commit */

@@ -70,7 +70,7 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 
 int qcow2_meta_reserve(struct qcow2_meta *meta)
 {
-	return mempool_resize(&meta->buffers, RESERVED_BUFFERS);
+	return qcow2_backend_fill(&meta->buffers, RESERVED_BUFFERS);
 }
 
 void qcow2_meta_exit(struct qcow2_meta *meta)

@@ -211,7 +211,7 @@ def views_of_below(path, data=None):
 
 def one_commit(name):
     """Commit an image and cut that: the image never changes, the backing file at once or, raw, piece by piece."""
-    old = {path: open(path, "rb").read() for path in ("image", "image.base")}
+    old = {path: open(path, "rb").read() for path in ("image", "image.base", "image.data") if os.path.exists(path)}
     inodes = {os.stat(path).st_ino: path for path in old}
     top, below, is_raw = qcow2.load("image").views(), views_of_below("image.base"), old["image.base"][:4] != b"QFI\xfb"
     size, before = top["disk"][0], qcow2.load("image.base")
@@ -220,6 +220,8 @@ def one_commit(name):
     emptied, merged = qcow2.load("image"), qcow2.load("image.base")
     expect(emptied.views() == top, "the image shows something else")
     expect(not any(emptied.l1), "the image is not empty")
+    if "image.data" in old:
+        expect(emptied.guest == bytes(size) + old["image.data"][size:], "the data file keeps what it had, or lost more")
     expect(merged.digest(min(merged.size, size)) == top["disk"][1], "the backing file shows something else")
     rest = max(0, before.size - size)
     expect(merged.read(size, rest) == before.read(size, rest), "the backing file changed behind the end of the image")
@@ -239,7 +241,7 @@ def one_commit(name):
             disk.apply(record, part)
             what = f"write {number} ({record[0]} at {record[2]:#x} of {disk.path}) {part}"
             expect(qcow2.load("cut.d/image").views() == top, f"{what}: the image shows something else")
-            if disk.path.endswith("image") or not is_raw:
+            if disk.path.endswith("image") or disk.path.endswith("base") and not is_raw:
                 check(disk.path)
             if not is_raw:
                 expect(views_of_below("cut.d/image.base") in (below, wanted), f"{what}: backing file: neither old nor new")
@@ -264,7 +266,7 @@ def one_variety(job):
             return [(False, f"{variety}: image", str(error))]
         for name in edits:
             try:
-                if os.path.exists("image.data"):
+                if os.path.exists("image.data") and name != "commit":
                     cuts = datafile.one_data_edit(variety, name, EDITS[name], call)
                 else:
                     cuts = one_commit(variety) if name == "commit" else one_edit(variety, name)

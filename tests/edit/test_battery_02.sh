@@ -122,6 +122,9 @@ refuses 3 "commit: backing file is gone" "^qcow2ctl: ./gone: .*No such file" los
 "$Q" rebase --unsafe --backing lost,format=qcow2 lost
 refuses 1 "commit: its own backing file" "is its own backing file" lost commit lost
 "$Q" rebase --unsafe --backing nbd://host/x,format=raw lost
+mkdir away
+img create -f qcow2 -b "$PWD/base" -F qcow2 -o "data_file=$PWD/far" away/over
+refuses 4 "commit: a data file that is somebody's" "data file" away/over commit away/over
 refuses 4 "commit: a protocol" "which is not a file" lost commit lost
 "$Q" rebase --unsafe --backing "$PWD",format=raw lost
 refuses 1 "commit: a folder" "it is a directory" lost commit lost

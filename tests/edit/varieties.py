@@ -252,6 +252,8 @@ OVERLAYS = {
     "compressed": compressed_over,
     "counts-1-over-512": over("512", 1 * MIB, "refcount_bits=1"),
     "larger-over-state": over("state", 9 * MIB),
+    "data-over": data_file("cluster_size=32k", 2 * MIB - 7 * KIB - 512, 3 * MIB),
+    "data-extended-over": data_file("cluster_size=64k,extended_l2=on", 4 * MIB, 3 * MIB),
 }
 
 VARIETIES = {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
-"""Judge the runs that inject.py wrote down: judge.py FOLDER, with base.qcow2 in it.
+"""Judge the runs that inject.py wrote down: judge.py FOLDER..., one for an image, with base.qcow2 in it.
 
 No content may hold an error, whatever failed (leaks are allowed); what an answered flush covered must
 be in the durable content; a sector is as some write left it that may have happened; reads agreed with
@@ -78,11 +78,10 @@ def tags(data):
 
 
 class Judge:
-    """All runs of a folder."""
+    """All runs of an image."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.start = {}
         self.temp = tempfile.mkdtemp(prefix="judge.")
 
     def options(self, run, what):
@@ -182,7 +181,7 @@ class Judge:
 
     def judge(self, run):
         """Yield what is wrong with a run."""
-        sectors = Sectors(self.start[run["image"]])
+        sectors = Sectors(START[run["image"]])
         yield from self.answers(run, sectors)
         yield from self.image(run, "content", sectors)
         yield from self.image(run, "durable", sectors)
@@ -191,22 +190,18 @@ class Judge:
         elif not run["fired at all"]:
             yield "not attached"
 
-    def all(self):
-        """Judge all runs, in KTAP, one result for each image."""
+    def all(self, number):
+        """Judge all runs: one result of KTAP."""
         with open(f"{self.folder}/runs.json", encoding="ascii") as file:
             runs = json.load(file)
-        names = list(dict.fromkeys(run["image"] for run in runs))
-        print(f"KTAP version 1\n1..{len(names)}")
-        for nr, name in enumerate(names, 1):
-            mine = [run for run in runs if run["image"] == name]
-            self.start[name] = START[name]
-            wrong = 0
-            for run in mine:
-                for problem in self.judge(run):
-                    wrong += 1
-                    print(f"# {run['name']} {run['fault']}: {problem}")
-            fired = sum(bool(run["fired at all"]) for run in mine)
-            print(f"{'not ok' if wrong else 'ok'} {nr} {name}: {len(mine)} runs, {fired} with a failure, {wrong} wrong")
+        wrong = 0
+        for run in runs:
+            for problem in self.judge(run):
+                wrong += 1
+                print(f"# {run['name']} {run['fault']}: {problem}")
+        fired = sum(bool(run["fired at all"]) for run in runs)
+        print(f"{'not ok' if wrong else 'ok'} {number} {runs[0]['image']}: {len(runs)} runs, "
+              f"{fired} with a failure, {wrong} wrong")
 
 
 def prefix(sectors):
@@ -217,4 +212,6 @@ def prefix(sectors):
 START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16)}
 
 if __name__ == "__main__":
-    Judge(os.path.abspath(sys.argv[1])).all()
+    print(f"KTAP version 1\n1..{len(sys.argv) - 1}")
+    for result, name in enumerate(sys.argv[1:], 1):
+        Judge(os.path.abspath(name)).all(result)

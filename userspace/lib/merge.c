@@ -4,7 +4,8 @@
  * Commit into the backing file: two edits, one after the other.
  *
  *	1. The backing file gets what the image has.
- *	2. The image gets an empty mapping.
+ *	2. The image gets an empty mapping; its data file, if it has one, gives
+ *	   back its space after that.
  *
  * After the first the image shows what it did before, since it hides what it
  * has put below; so it does during the first, even where a raw backing file is
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "content.h"
+#include "edit_data.h"
 #include "err.h"
 #include "mem.h"
 #include "merge.h"
@@ -23,6 +25,7 @@
 
 struct merge {
 	struct edit top, below;
+	struct edit_data data;		/* of the image */
 	struct image raw;		/* instead of below */
 	bool is_raw;
 	struct content content;		/* both, and what lies under them */
@@ -128,7 +131,12 @@ static int begin(struct merge *m, const char *path, const struct edit_options *o
 	if (!ret)
 		ret = check_top(&m->top);
 	if (!ret)
-		ret = content_add(&m->content, m->top.image);
+		ret = edit_data_open(&m->data, &m->top);
+	if (!ret)
+		ret = edit_data_take(&m->data, &m->top);
+	if (!ret)
+		ret = content_add_data(&m->content, m->top.image,
+				       edit_has_data(&m->data) ? &m->data.image : NULL);
 	return ret ? ret : open_below(m, options);
 }
 
@@ -294,25 +302,44 @@ static int write_raw(struct merge *m)
  * All of it
  */
 
+static void print_file(const struct image *image, const struct edit_options *options)
+{
+	MEM_FREE char *path = text_printable(image->path);
+
+	if (options->dry_run)
+		out_text("image    %s\n", path);
+}
+
+/* Nothing leads there any more. */
+static int empty_data(struct merge *m, const struct edit_options *options)
+{
+	if (!edit_has_data(&m->data))
+		return 0;
+	print_file(&m->data.image, options);
+	plan_discard(&m->data.plan, 0, m->size);
+	return plan_barrier(&m->data.plan);
+}
+
 static int write_both(struct merge *m, const struct edit_options *options)
 {
 	int ret;
 
-	if (options->dry_run)
-		out_text("image    %s\n", m->is_raw ? m->raw.path : m->below.image->path);
+	print_file(m->is_raw ? &m->raw : m->below.image, options);
 	progress_phase("copying");
 	ret = m->is_raw ? write_raw(m) : write_qcow2(m);
 	if (!ret)
 		ret = mapping_clear(&m->top.active, 0, m->top.active.size);
-	if (!ret && options->dry_run)
-		out_text("image    %s\n", m->top.image->path);
-	return ret ? ret : edit_commit(&m->top);
+	if (ret)
+		return ret;
+	print_file(m->top.image, options);
+	ret = edit_commit(&m->top);
+	return ret ? ret : empty_data(m, options);
 }
 
 int merge_image(const char *image, const struct edit_options *options)
 {
 	MEM_FREE char *path = mem_printf("%s%s", strchr(image, '/') ? "" : "./", image);
-	struct merge m = { .raw = IMAGE_CLOSED };
+	struct merge m = { .raw = IMAGE_CLOSED, .data = EDIT_DATA_CLOSED };
 	int ret = begin(&m, path, options);
 
 	if (!ret)
@@ -325,5 +352,6 @@ int merge_image(const char *image, const struct edit_options *options)
 		ret = edit_end(&m.below, ret);
 	}
 	free(m.bytes);
+	edit_data_close(&m.data, &m.top);
 	return edit_end(&m.top, ret);
 }

@@ -1,0 +1,38 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# A device whose first request finds no memory for its reserves waits until they are full, and does not begin
+# without them: every second allocation of those that fill them fails.
+# timeout=30
+# series=debug
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+fail=/sys/kernel/debug/failslab
+[ -e $fail/require-start ] || skip "this kernel has no failslab with a filter of callers"
+
+# arm PERCENT: of every second allocation below the function that fills reserves.
+arm() {
+	local setting
+	for setting in "require-start ${range[0]}" "require-end ${range[1]}" "interval 2" "times -1" "verbose 0" \
+		"stacktrace-depth 32" "ignore-gfp-wait N" "probability $1"; do
+		echo "${setting#* }" >"$fail/${setting% *}"
+	done
+}
+
+scratch ext4
+create a.qcow2 16M
+attach q a.qcow2
+read -ra range < <(grep -F '[dm_qcow2]' /proc/kallsyms | sort | awk 'at { print "0x" at, "0x" $1; exit }
+	$3 == "qcow2_backend_fill" { at = $1 }')
+want "where reserves are filled" [ "${#range[@]}" = 2 ]
+arm 100
+# It ends by itself: one call fills one half of what is missing.
+want "the first write" dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 oflag=direct status=none
+arm 0
+want "it did not wait" grep -q "first request waits for memory" <(dmesg)
+detach q
+clean a.qcow2
+ok "the first request waits for full reserves"
