@@ -3,7 +3,8 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # export-kernel-tree lays all of us into a kernel tree, where checkpatch --strict has nothing to say; a tree that lacks
-# something is left alone. With QCOW2_FULL=1 it is built there, without a warning.
+# something is left alone; its own makefiles build the tests. With QCOW2_FULL=1 the module is built there, without a
+# warning.
 
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -48,6 +49,8 @@ grep -q '^    dm-qcow2$' linux/Documentation/admin-guide/device-mapper/index.rst
 patch_form() { "$1/scripts/checkpatch.pl" --root="$1" "${@:2}" --no-summary --terse --strict || complain "checkpatch"; }
 patch_form linux --no-tree -f $target/{Kconfig,Makefile} linux/Documentation/admin-guide/device-mapper/dm-qcow2*.rst
 patch_form linux --no-tree --ignore OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT -f $target/trace.h
+
+make -s -j"$(nproc)" -C "linux/tools/testing/selftests/dm-qcow2" >log 2>&1 || { cat log; complain "the tests do not build"; }
 
 # The whole: the tree is the kernel's, and only what building needs of it.
 if [ -n "${QCOW2_FULL:-}" ]; then
