@@ -14,8 +14,7 @@ end_writer() {
 	local rc=$?
 	set +e
 	[ -z "$WRITER" ] || kill "$WRITER" 2>/dev/null
-	(exit "$rc")
-	cleanup
+	cleanup "$rc"
 }
 trap end_writer EXIT
 
