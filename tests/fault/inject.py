@@ -109,6 +109,7 @@ class Guest:
         self.buffer = mmap.mmap(-1, sectors * 512)
         self.journal = []
         self.number = 0
+        self.uncommitted = False
         self.fd = -1
 
     def open(self):
@@ -155,6 +156,7 @@ class Guest:
         """Suspend and resume: what was flushed by a clean one is durable. A resume in vain can be repeated."""
         dmsetup("suspend", "q")
         clean = "clean=yes" in dmsetup("status", "q")
+        self.uncommitted |= not clean
         if dmsetup("resume", "q", good=False):
             self.mend()
             dmsetup("resume", "q")
@@ -241,6 +243,7 @@ class Injector:
             self.served.load(file.read())
         subprocess.run(("sync", "-f", FOLDER), check=False)
         kernel_log()
+        log = []
         if fault:
             self.served.arm(*fault)
         guest = Guest(8192, self.served.mend)
@@ -251,6 +254,8 @@ class Injector:
             with Retry() if fault and fault[2] == "ENOSPC" and not fault[3] else contextlib.nullcontext():
                 guest.run()
             guest.close()
+            # What is told from now on the status may not have seen: the timer commits when it likes.
+            log = kernel_log()
             run["status"] = dmsetup("status", "q").strip()
             run["fired"] = self.served.fired
             run["events"] = int(dmsetup("info", "-c", "--noheadings", "-o", "events", "q"))
@@ -260,8 +265,8 @@ class Injector:
             self.loop = None
         counts, run["fired at all"] = dict(self.served.counts), self.served.fired
         run["name"] = f"{self.name}.{len(self.runs)}"
-        run["journal"] = guest.journal
-        run["log"] = [line for line in kernel_log() if "qcow2" in line]
+        run["journal"], run["uncommitted"] = guest.journal, guest.uncommitted
+        run["log"], run["late"] = ([line for line in lines if "qcow2" in line] for lines in (log, kernel_log()))
         self.save(run["name"])
         self.runs.append(run)
         run["seconds"] = time.monotonic() - start

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
-"""Judge the runs that inject.py wrote down: judge.py FOLDER..., one for an image, with base.qcow2 in it.
+"""Judge the runs that inject.py wrote down: judge.py FOLDER, with base.qcow2 in it.
 
 No content may hold an error, whatever failed (leaks are allowed); what an answered flush covered must
 be in the durable content; a sector is as some write left it that may have happened; reads agreed with
@@ -62,6 +62,11 @@ def mode_of(run):
     return run["status"].split()[4]
 
 
+def told_of(run, when=("log", "late")):
+    """Return the lines of the kernel's log about the mode: before the status, and since."""
+    return [line for name in when for line in run[name] if "mode is" in line]
+
+
 def last_of(run):
     """Return what its status said of the last fault."""
     return re.search(r"last=(\S+)", run["status"]).group(1)
@@ -78,10 +83,11 @@ def tags(data):
 
 
 class Judge:
-    """All runs of an image."""
+    """All runs of a folder."""
 
     def __init__(self, folder):
         self.folder = folder
+        self.start = {}
         self.temp = tempfile.mkdtemp(prefix="judge.")
 
     def options(self, run, what):
@@ -144,7 +150,7 @@ class Judge:
         """Look at a device that is no longer rw: why, and who was told."""
         mode, last = mode_of(run), last_of(run)
         kind, _, error, for_ever = run["fault"]
-        told = [line for line in run["log"] if "mode is" in line]
+        told = told_of(run)
         # A device that failed is lost when it was suspended; without space that is all.
         steps = 1 if mode == "fail" or error == "ENOSPC" and kind != "sync" else 2
         if len(told) > steps or run["events"] < 1:
@@ -153,7 +159,7 @@ class Judge:
             yield f"a barrier failed, last={last}"
         if kind == "write" and error == "EIO" and not last.startswith("write@"):
             yield f"a write failed, last={last}"
-        if error == "ENOSPC" and kind != "sync" and not (mode == "lost" and for_ever):
+        if error == "ENOSPC" and kind != "sync" and not (mode == "lost" and (for_ever or run["uncommitted"])):
             yield f"mode {mode} after ENOSPC"
         if kind == "read" and mode != "lost":
             yield f"mode {mode} after a read"
@@ -161,9 +167,10 @@ class Judge:
     def state(self, run):
         """Look at status, log and events."""
         kind, _, error, for_ever = run["fault"] or ("", 0, "", False)
-        told = [line for line in run["log"] if "mode is" in line]
+        told = told_of(run)
         bad = [entry for entry in run["journal"] if entry[0] != "read" and entry[4]]
-        if not run["fired"]:
+        late = mode_of(run) == "rw" and told and not told_of(run, ("log",))
+        if not run["fired"] or late:
             # What fails when the device goes is told in the log only.
             if bad or mode_of(run) != "rw" or last_of(run) != "none":
                 yield f"nothing failed, and yet: {run['status']} {bad}"
@@ -176,12 +183,13 @@ class Judge:
             yield f"mode rw, and yet: {kind} {told}"
         elif kind == "write" and error == "EIO" and not bad:
             yield f"a failed write was passed over: {run['status']}"
-        if error == "ENOSPC" and not for_ever and kind != "sync" and bad:
+        # A suspend waits for nobody, so what was staged is lost in it.
+        if error == "ENOSPC" and not for_ever and kind != "sync" and bad and not run["uncommitted"]:
             yield f"no space once became an error: {bad}"
 
     def judge(self, run):
         """Yield what is wrong with a run."""
-        sectors = Sectors(START[run["image"]])
+        sectors = Sectors(self.start[run["image"]])
         yield from self.answers(run, sectors)
         yield from self.image(run, "content", sectors)
         yield from self.image(run, "durable", sectors)
@@ -190,18 +198,22 @@ class Judge:
         elif not run["fired at all"]:
             yield "not attached"
 
-    def all(self, number):
-        """Judge all runs: one result of KTAP."""
+    def all(self):
+        """Judge all runs, in KTAP, one result for each image."""
         with open(f"{self.folder}/runs.json", encoding="ascii") as file:
             runs = json.load(file)
-        wrong = 0
-        for run in runs:
-            for problem in self.judge(run):
-                wrong += 1
-                print(f"# {run['name']} {run['fault']}: {problem}")
-        fired = sum(bool(run["fired at all"]) for run in runs)
-        print(f"{'not ok' if wrong else 'ok'} {number} {runs[0]['image']}: {len(runs)} runs, "
-              f"{fired} with a failure, {wrong} wrong")
+        names = list(dict.fromkeys(run["image"] for run in runs))
+        print(f"KTAP version 1\n1..{len(names)}")
+        for nr, name in enumerate(names, 1):
+            mine = [run for run in runs if run["image"] == name]
+            self.start[name] = START[name]
+            wrong = 0
+            for run in mine:
+                for problem in self.judge(run):
+                    wrong += 1
+                    print(f"# {run['name']} {run['fault']}: {problem}")
+            fired = sum(bool(run["fired at all"]) for run in mine)
+            print(f"{'not ok' if wrong else 'ok'} {nr} {name}: {len(mine)} runs, {fired} with a failure, {wrong} wrong")
 
 
 def prefix(sectors):
@@ -212,6 +224,4 @@ def prefix(sectors):
 START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16)}
 
 if __name__ == "__main__":
-    print(f"KTAP version 1\n1..{len(sys.argv) - 1}")
-    for result, name in enumerate(sys.argv[1:], 1):
-        Judge(os.path.abspath(name)).all(result)
+    Judge(os.path.abspath(sys.argv[1])).all()
