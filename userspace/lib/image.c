@@ -37,21 +37,30 @@ static const char *kind_name(mode_t mode)
 	}
 }
 
+/* How long it is now: a device that uses it may have made it longer since. */
+static int find_end(struct image *image)
+{
+	if (fstat(image->fd, &image->st))
+		return err_errno(errno, image->path);
+	image->end = image->st.st_size;
+	if (S_ISBLK(image->st.st_mode) && ioctl(image->fd, BLKGETSIZE64, &image->end))
+		return err_errno_what(errno, image->path, "cannot get the size of the device");
+	return 0;
+}
+
 int image_adopt(struct image *image, int fd, const char *path)
 {
+	int ret;
+
 	memset(image, 0, sizeof(*image));
 	image->path = mem_strdup(path);
 	image->fd = fd;
-	if (fstat(fd, &image->st))
-		return err_errno(errno, path);
+	ret = find_end(image);
 	image->is_block = S_ISBLK(image->st.st_mode);
-	if (!image->is_block && !S_ISREG(image->st.st_mode))
-		return err_fail(ERR_FAILED, path, "it is %s, not a file or block device",
-				kind_name(image->st.st_mode));
-	image->end = image->st.st_size;
-	if (image->is_block && ioctl(fd, BLKGETSIZE64, &image->end))
-		return err_errno_what(errno, path, "cannot get the size of the device");
-	return 0;
+	if (!ret && !image->is_block && !S_ISREG(image->st.st_mode))
+		ret = err_fail(ERR_FAILED, path, "it is %s, not a file or block device",
+			       kind_name(image->st.st_mode));
+	return ret;
 }
 
 int image_open(struct image *image, const char *path)
@@ -108,6 +117,7 @@ int image_open_direct(struct image *image, bool exclusive)
 	int flags = O_RDWR | O_CLOEXEC | (exclusive && image->is_block ? O_EXCL : 0);
 	int fd = open(link, flags | O_DIRECT);
 	bool direct = fd >= 0;
+	int ret;
 
 	if (fd < 0 && errno == EINVAL)
 		fd = open(link, flags);
@@ -115,11 +125,9 @@ int image_open_direct(struct image *image, bool exclusive)
 		return err_errno(errno, image->path);
 	close(image->fd);
 	image->fd = fd;
-	/* It may have grown since it was looked at. */
-	if (fstat(fd, &image->st))
-		return err_errno(errno, image->path);
-	if (!image->is_block)
-		image->end = image->st.st_size;
+	ret = find_end(image);
+	if (ret)
+		return ret;
 	image->granule = direct ? find_granule(image) : 0;
 	if (direct && (!image->granule || image->granule > BOUNCE_BYTES)) {
 		image->granule = 0;
@@ -303,6 +311,9 @@ static int verify(struct image *image, bool damaged)
 	/* The kernel writes an attached device past the page cache: do not see old pages of it. */
 	if (image->is_block)
 		posix_fadvise(image->fd, 0, 0, POSIX_FADV_DONTNEED);
+	ret = find_end(image);
+	if (ret)
+		return ret;
 	ret = image_read(image, 0, &disk, sizeof(disk));
 	if (ret)
 		return err_errno_what(-ret, image->path, "cannot read the header");

@@ -76,6 +76,15 @@ want "the overlay is there" [ ! -e b.qcow2 ]
 pauses snapshot create q s2
 ok "a new table that does not resume"
 
+# The device writes when the tool has opened the image and has not suspended it yet.
+stopped mlockall check q
+before=$(stat -c %s a.qcow2)
+dd if=/dev/urandom of=/dev/mapper/q bs=64k seek=64 count=32 oflag=direct status=none
+want "the file has not grown" [ "$(stat -c %s a.qcow2)" -gt "$before" ]
+kill -CONT $TOOL
+wait $TOOL || fail "check: $(cat said)"
+ok "an image that has grown meanwhile"
+
 stopped header resize --timeout 2 q +1M
 says "ended after 2 seconds"
 wait $TOOL && fail "it was not killed"
