@@ -24,8 +24,11 @@ put_in mirror mirror --to /dev/mapper/bad
 dmsetup suspend bad
 dmsetup load bad --table "0 40960 error"
 dmsetup resume bad
-echo waits >/mnt/guest/waits
-sync /mnt/guest/waits &
+# Whoever touches the file system now may have to wait, with a journal that waits.
+{
+	echo waits >/mnt/guest/waits
+	sync /mnt/guest/waits
+} &
 SYNC=$!
 for ((try = 0; try < 100; try++)); do
 	[[ $("$QCOW2CTL" interpose --list) != *" AD "* ]] || break

@@ -125,7 +125,7 @@ want "the partition is left" gone qp1
 clean c.qcow2
 ok "clone, partitions"
 
-# A device whose image has failed goes, too, and its user is told. Once more after it was suspended: it is lost then.
+# A device with a commit that failed goes, too, and its user is told. Once more after it was suspended: it is lost then.
 truncate -s 32M disk.raw
 loop disk.raw
 dmsetup create low --table "0 65536 linear $LOOP 0"
@@ -138,7 +138,8 @@ lower() {
 	dmsetup resume low
 }
 for mode in fail lost; do
-	attached /dev/mapper/low q
+	attached --commit-ms 60000 /dev/mapper/low q
+	dd if=/dev/zero of=/dev/mapper/q bs=4k count=1 seek=1 oflag=direct status=none
 	lower error
 	dd if=mbr of=/dev/mapper/q conv=notrunc,fsync status=none 2>/dev/null && fail "a flush of nothing succeeded"
 	soon q mode fail
