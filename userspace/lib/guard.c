@@ -227,7 +227,7 @@ static int prepare(const char *name, const struct guard_request *request)
 	/* Now there is somebody who takes it away. */
 	guard.intent = true;
 	ret = guard_write_intent(name, &guard.line);
-	return ret ? err_errno_what(-ret, RUN_FOLDER, "cannot write") : 0;
+	return ret ? err_errno_what(-ret, name, "cannot write down what is about to happen") : 0;
 }
 
 static void tell_guardian(char word)

@@ -120,7 +120,8 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 	ret = write_file(line->copy, line, true);
 	if (ret)
 		err_debug("%s: cannot write: %s", line->copy, strerror(-ret));
-	return 0;
+	/* Of a move it has to say which image counts. */
+	return line->moves ? ret : 0;
 }
 
 /* @boot: of the machine that wrote it, for the caller to free; or NULL. */

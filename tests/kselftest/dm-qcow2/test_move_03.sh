@@ -38,6 +38,9 @@ does attach --snapshot s1 a.qcow2 view
 dmsetup rename view q.frozen
 answers 5 "a device q.frozen exists" move q b.qcow2
 dmsetup remove q.frozen
+mkdir a.qcow2.q.intent
+answers 1 "cannot write down what is about to happen" move q b.qcow2
+rmdir a.qcow2.q.intent
 want "b.qcow2 is there" [ ! -e b.qcow2 ]
 ok "refused"
 
