@@ -6,6 +6,7 @@
 big.py PATH GIB
 """
 
+import array
 import struct
 import sys
 
@@ -15,8 +16,15 @@ COPIED = 1 << 63
 
 def words(values):
     """Return 64-bit words."""
-    values = list(values)
-    return struct.pack(f">{len(values)}Q", *values)
+    packed = array.array("Q", values)
+    if sys.byteorder == "little":
+        packed.byteswap()
+    return packed.tobytes()
+
+
+def places(first, number, flags=0):
+    """Return the words for a row of clusters."""
+    return words(range(first * CLUSTER | flags, (first + number) * CLUSTER | flags, CLUSTER))
 
 
 def main():
@@ -34,7 +42,7 @@ def main():
         file.write(struct.pack(">IIQIIQIIQQIIQQQQIIB7x", 0x514649FB, 3, 0, 0, 16, size, 0, tables, l1 * CLUSTER, CLUSTER,
                                1, 0, 0, 0, 0, 0, 4, 112, 0))
         file.seek(CLUSTER)
-        file.write(words((2 + block) * CLUSTER for block in range(blocks)))
+        file.write(places(2, blocks))
         file.seek(2 * CLUSTER)
         file.write(struct.pack(">H", 1) * total)
         place, entries = l1 + l1_clusters, []
@@ -42,7 +50,7 @@ def main():
             number = min(ENTRIES, clusters - first)
             entries.append(place * CLUSTER | COPIED)
             file.seek(place * CLUSTER)
-            file.write(words(CLUSTER * cluster | COPIED for cluster in range(place + 1, place + 1 + number)))
+            file.write(places(place + 1, number, COPIED))
             place += 1 + number
         file.seek(l1 * CLUSTER)
         file.write(words(entries))

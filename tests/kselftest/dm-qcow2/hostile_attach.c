@@ -78,13 +78,15 @@ static uint64_t sum(void)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
 	int fd = open(image.path, O_RDONLY | O_CLOEXEC);
+	uint64_t *words = (uint64_t *)buffer;
 	ssize_t got, i;
 
 	if (fd < 0)
 		give_up(image.path);
 	while ((got = read(fd, buffer, BUFFER)) > 0) {
-		for (i = 0; i < got; i++)
-			hash = (hash ^ (uint8_t)buffer[i]) * 0x100000001b3ULL;
+		memset(buffer + got, 0, -got & 7);
+		for (i = 0; i < (got + 7) / 8; i++)
+			hash = (hash ^ words[i]) * 0x100000001b3ULL;
 	}
 	close(fd);
 	return hash;
@@ -154,7 +156,7 @@ static void step_image(const char *rest)
 	snprintf(image.path, sizeof(image.path), "%s/%s", folder, rawdm.image);
 	image.writable = !strcmp(how, "rw");
 	image.bit = -1;
-		image.failed = 0;
+	image.failed = 0;
 	image.size = size();
 	image.sum = sum();
 	said();
@@ -186,8 +188,9 @@ static void step_refused(const char *rest)
 
 static void step_read(unsigned long long sector, size_t length, const char *what)
 {
+	uint8_t byte = atoi(what);
+	size_t i = 0;
 	ssize_t got;
-	size_t i;
 
 	got = pread(rawdm.node, buffer, length, sector * 512);
 	if (*what == 'E') {
@@ -201,13 +204,11 @@ static void step_read(unsigned long long sector, size_t length, const char *what
 		problem("sector %llu: %s", sector, got < 0 ? strerror(errno) : "a short read");
 		return;
 	}
-	for (i = 0; i < length; i++) {
-		if ((uint8_t)buffer[i] != atoi(what)) {
-			problem("byte %llu is %#x, not %#x", sector * 512 + i, (uint8_t)buffer[i],
-				atoi(what));
-			return;
-		}
-	}
+	if ((uint8_t)*buffer == byte && !memcmp(buffer, buffer + 1, length - 1))
+		return;
+	while ((uint8_t)buffer[i] == byte)
+		i++;
+	problem("byte %llu is %#x, not %#x", sector * 512 + i, (uint8_t)buffer[i], byte);
 }
 
 static void step_write(unsigned long long sector, size_t length, const char *what, int discard)

@@ -13,7 +13,7 @@
 # nearly all of them for data. Sparse: it is some MiB.
 full() {
 	python3 - "$@" <<'PY'
-import struct, sys
+import array, struct, sys
 path, (cluster_bits, bits, blocks, size) = sys.argv[1], map(int, sys.argv[2:])
 CLUSTER, ENTRIES = 1 << cluster_bits, 1 << cluster_bits - 3
 COUNTS = CLUSTER * 8 // bits
@@ -21,18 +21,23 @@ COPIED = 1 << 63
 total = blocks * COUNTS
 tables = -(-(total - 3 - blocks) // (ENTRIES + 1))
 data = total - 3 - blocks - tables
+def places(first, number, flags=0):
+    words = array.array("Q", range(first * CLUSTER | flags, (first + number) * CLUSTER | flags, CLUSTER))
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words.tobytes()
 with open(path, "wb") as file:
     file.write(struct.pack(">IIQIIQIIQQIIQQQQIIB7x", 0x514649FB, 3, 0, 0, cluster_bits, size, 0, -(-size // (CLUSTER * ENTRIES)),
                            2 * CLUSTER, CLUSTER, 1, 0, 0, 0, 0, 0, bits.bit_length() - 1, 112, 0))
     file.seek(CLUSTER)
-    file.write(b"".join(struct.pack(">Q", (3 + nr) * CLUSTER) for nr in range(blocks)))
+    file.write(places(3, blocks))
     file.seek(2 * CLUSTER)
-    file.write(b"".join(struct.pack(">Q", (3 + blocks + nr) * CLUSTER | COPIED) for nr in range(tables)))
+    file.write(places(3 + blocks, tables, COPIED))
     file.seek(3 * CLUSTER)
     file.write((1).to_bytes(bits // 8, "big") * total)
     first = 3 + blocks + tables
     file.seek((3 + blocks) * CLUSTER)
-    file.write(b"".join(struct.pack(">Q", (first + nr) * CLUSTER | COPIED) for nr in range(data)))
+    file.write(places(first, data, COPIED))
     file.truncate(total * CLUSTER)
 print(data * CLUSTER, total * CLUSTER)
 PY
