@@ -10,7 +10,7 @@ here=$(dirname "$(readlink -f "$0")")
 tree=$here/../..
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
-points=36
+points=28
 kept=1
 workloads="allocate cow subcluster snapshot compressed mixed growth suspend file datafile database-wal database-delete"
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; workloads+=" datafile-sub"; }

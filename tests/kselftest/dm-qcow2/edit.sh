@@ -16,7 +16,7 @@ mounted() {
 	mkdir -p /mnt/guest
 	mount /dev/mapper/q /mnt/guest
 	MOUNTS+=(/mnt/guest)
-	writer /mnt/guest/busy "${2:-0}"
+	writer /mnt/guest/busy ${2:+"$2"}
 }
 
 # steps HOW EDIT...: disturb each step of these edits of q over a.qcow2, see edit_steps.py.
@@ -72,7 +72,7 @@ runs() {
 # a pause between them, until stop_writer.
 writer() {
 	rm -f enough
-	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" "${2:-0}" &
+	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" "${2:-0.003}" &
 	WRITER=$!
 }
 
