@@ -180,5 +180,6 @@ void qcow2_chain_start_init(struct qcow2_chain *chain, struct dm_target *ti)
 	if (!chain->writable)
 		return;
 	chain->write_lane = idle_lane;
+	chain->commit.idle_wq = idle_lane;
 	chain->commit.wq = idle_lane;
 }

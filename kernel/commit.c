@@ -38,9 +38,9 @@
  *  4. A flush belongs to the first commit that starts after it arrived. It
  *     never joins a commit that has passed START, and no barrier sent before
  *     it arrived answers it.
- *  5. Only one commit runs: a mutex says so, for the work may be queued once on
- *     the lane of idle devices and once on the device's own. A buffer under
- *     write is never changed.
+ *  5. Only one commit runs: a mutex says so, for there may be a work in the lane
+ *     of idle devices and one in the device's own. A buffer under write is
+ *     never changed.
  *  6. ENOSPC keeps everything: the same frozen slices are written again. Every
  *     other failed write and every failed barrier is final, because the lower
  *     device may have dropped what it could not write: mode fail, no flush is
@@ -308,9 +308,16 @@ static bool commit_start(struct qcow2_commit *commit, struct qcow2_table_move *m
 	return run;
 }
 
+static struct delayed_work *work_of(struct qcow2_commit *commit, struct workqueue_struct *wq)
+{
+	return wq == commit->idle_wq ? &commit->idle_work : &commit->work;
+}
+
 static void commit_within(struct qcow2_commit *commit, unsigned int ms)
 {
-	queue_delayed_work(READ_ONCE(commit->wq), &commit->work, msecs_to_jiffies(ms));
+	struct workqueue_struct *wq = READ_ONCE(commit->wq);
+
+	queue_delayed_work(wq, work_of(commit, wq), msecs_to_jiffies(ms));
 }
 
 static void commit_succeeded(struct qcow2_commit *commit)
@@ -367,11 +374,9 @@ static void mark_corrupt(struct qcow2_commit *commit)
 		qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);
 }
 
-/* One commit. Whoever wants another has queued the work again. */
-static void commit_work(struct work_struct *work)
+/* One commit. Whoever wants another has queued a work again. */
+static void commit_once(struct qcow2_commit *commit)
 {
-	struct qcow2_commit *commit = container_of(to_delayed_work(work),
-						   struct qcow2_commit, work);
 	unsigned int noio = memalloc_noio_save();
 	struct qcow2_table_move move;
 	int ret;
@@ -391,6 +396,16 @@ static void commit_work(struct work_struct *work)
 	}
 	mutex_unlock(&commit->one);
 	memalloc_noio_restore(noio);
+}
+
+static void commit_work(struct work_struct *work)
+{
+	commit_once(container_of(to_delayed_work(work), struct qcow2_commit, work));
+}
+
+static void idle_commit_work(struct work_struct *work)
+{
+	commit_once(container_of(to_delayed_work(work), struct qcow2_commit, idle_work));
 }
 
 /* ------------------------------------------------------------------------
@@ -418,7 +433,9 @@ void qcow2_commit_wait(struct qcow2_commit *commit, struct qcow2_waiter *waiter)
 
 void qcow2_commit_kick(struct qcow2_commit *commit)
 {
-	mod_delayed_work(READ_ONCE(commit->wq), &commit->work, 0);
+	struct workqueue_struct *wq = READ_ONCE(commit->wq);
+
+	mod_delayed_work(wq, work_of(commit, wq), 0);
 }
 
 struct sync_waiter {
@@ -469,6 +486,7 @@ void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)
 
 int qcow2_commit_init(struct qcow2_commit *commit)
 {
+	INIT_DELAYED_WORK(&commit->idle_work, idle_commit_work);
 	INIT_DELAYED_WORK(&commit->work, commit_work);
 	mutex_init(&commit->one);
 	init_waitqueue_head(&commit->room);
@@ -488,6 +506,7 @@ void qcow2_commit_exit(struct qcow2_commit *commit)
 {
 	if (!commit->writer)
 		return;
+	cancel_delayed_work_sync(&commit->idle_work);
 	cancel_delayed_work_sync(&commit->work);
 	qcow2_commit_writer_exit(commit);
 }

@@ -60,16 +60,18 @@ struct qcow2_commit {
 	struct qcow2_refcount *rc;	/* constant */
 	struct qcow2_quarantine *quarantine; /* constant */
 	struct qcow2_stats __percpu *stats; /* constant */
-	/* READ_ONCE; the lane of idle devices, later an ordered one of its own */
+	/* READ_ONCE; idle_wq, later an ordered one of its own */
 	struct workqueue_struct *wq;
+	struct workqueue_struct *idle_wq; /* constant: the lane of idle devices */
 	unsigned int interval_ms;	/* constant */
 	unsigned int max_dirty;		/* constant: slices that start a commit */
 	/* constant; any context */
 	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
 	/* constant; commit work, while open: corruption was found, tell it in the image */
 	int (*mark)(struct qcow2_commit *commit);
-	struct delayed_work work;
-	struct mutex one;		/* held by the work */
+	/* One for each lane: who waits for a work that is in two lanes waits for one of them. */
+	struct delayed_work idle_work, work;
+	struct mutex one;		/* held by the works */
 	wait_queue_head_t room;		/* woken when slices became clean */
 	struct list_head waiters;	/* meta->lock: for the next START */
 	struct list_head collected;	/* commit work: of the running commit */
