@@ -22,17 +22,25 @@ arm() {
 	done
 }
 
+# waited: a device did so.
+waited() { grep -q "first request waits for memory" <(dmesg); }
+
 scratch ext4
 create a.qcow2 16M
-attach q a.qcow2
 read -ra range < <(grep -F '[dm_qcow2]' /proc/kallsyms | sort | awk 'at { print "0x" at, "0x" $1; exit }
 	$3 == "qcow2_backend_fill" { at = $1 }')
 want "where reserves are filled" [ "${#range[@]}" = 2 ]
-arm 100
-# It ends by itself: one call fills one half of what is missing.
-want "the first write" dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 oflag=direct status=none
-arm 0
-want "it did not wait" grep -q "first request waits for memory" <(dmesg)
-detach q
+# Once in many runs nothing failed, and it is not known why. A reserve that does without memory never waits.
+for ((round = 0; round < 10; round++)); do
+	attach q a.qcow2
+	arm 100
+	# It ends by itself: one call fills one half of what is missing.
+	want "the first write" dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 oflag=direct status=none
+	arm 0
+	detach q
+	! waited || break
+done
+say "after $round rounds"
+want "none has waited" waited
 clean a.qcow2
 ok "the first request waits for full reserves"
