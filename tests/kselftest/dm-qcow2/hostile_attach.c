@@ -85,6 +85,7 @@ static uint64_t sum(void)
 		give_up(image.path);
 	while ((got = read(fd, buffer, BUFFER)) > 0) {
 		memset(buffer + got, 0, -got & 7);
+		hash = (hash ^ got) * 0x100000001b3ULL;
 		for (i = 0; i < (got + 7) / 8; i++)
 			hash = (hash ^ words[i]) * 0x100000001b3ULL;
 	}

@@ -38,8 +38,8 @@ variety() {
 	ok "$1"
 }
 
-for size in $(some 64k 64k,data_file_raw=on 2M,data_file_raw=on 2M 64k,extended_l2=on 2M,extended_l2=on,data_file_raw=on); do
-	variety "cluster_size=$size"
+for kind in $(some 64k 64k,data_file_raw=on 2M,data_file_raw=on 2M 64k,extended_l2=on 2M,extended_l2=on,data_file_raw=on); do
+	variety "cluster_size=$kind"
 done
 
 # What is zeroed or discarded gives its space back; the file stays where a guest may still look.
