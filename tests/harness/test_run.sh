@@ -11,7 +11,7 @@ trap 'rm -rf "$tree"' EXIT
 cases=$tree/tests/kselftest/dm-qcow2
 mkdir -p "$cases" "$tree/build/6.1"
 cp -r scripts "$tree/"
-cp tests/run tests/batch "$tree/tests/"
+cp tests/run tests/suite.py tests/machines.py tests/batch "$tree/tests/"
 cp build/6.1/dm-qcow2.ko "$tree/build/6.1/"
 echo timeout=60 >"$cases/settings"
 
@@ -63,7 +63,7 @@ mv "$2"/todo/* "$2/taken/"
 printf '%s\n' ready "begin test_good_01.sh 1" "end test_good_01.sh 3 0.1 -"
 exec sleep 1000
 EOF
-sed -i 's/^STALL = 90 /STALL = 5 /' "$tree/tests/run"
+sed -i 's/^STALL = 90 /STALL = 5 /' "$tree/tests/machines.py"
 timeout 60 "$tree/tests/run" kselftest-6.1 good_01 >>"$tree/out" 2>&1 || true
 grep -q "^failed  kselftest-6.1 machine the machine died" "$tree/out" || { echo "a machine that does not end"; failed=1; }
 [ $failed = 0 ] || cat "$tree/out"

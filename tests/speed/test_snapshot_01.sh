@@ -33,9 +33,18 @@ compare() {
 	holds "$1: no more processor time than qemu-img" [ "$CPU" -le "$cpu" ]
 }
 
+# Whether nothing else runs on this machine right now.
+calm() {
+	local running
+	read -r _ _ _ running _ </proc/loadavg
+	[ "${running%/*}" = 1 ]
+}
+
 python3 "$TREE/tests/check/big.py" ours.qcow2 100
 cp --sparse=always ours.qcow2 theirs.qcow2
+rounds=0
 for ((round = 0; round < 6; round++)); do
+	! calm || rounds=$((rounds + 1))
 	timed ours.create "$Q" snapshot create ./ours.qcow2 now
 	timed theirs.create qemu-img snapshot -c now theirs.qcow2
 	timed ours.delete "$Q" snapshot delete ./ours.qcow2 now
@@ -43,11 +52,10 @@ for ((round = 0; round < 6; round++)); do
 done
 compare delete
 compare create
-read -r load _ </proc/loadavg
-if [ "${load%.*}" = 0 ]; then
+if [ $rounds -ge 3 ]; then
 	holds "create takes less than $LIMIT ms" [ "$CLOCK" -lt $LIMIT ]
 else
-	holds "create takes less than $LIMIT ms of processor time (the load is $load)" [ "$CPU" -lt $LIMIT ]
+	holds "create takes less than $LIMIT ms of processor time (other work runs here)" [ "$CPU" -lt $LIMIT ]
 fi
 call snapshot create --debug ./ours.qcow2 now
 [[ $ERR =~ ([0-9]+)\ bytes\ written,\ ([0-9]+)\ bytes\ of\ L2\ tables\ read,\ ([0-9]+)\ barriers ]] || notok "bytes" "not told"

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""Kselftests in virtual machines: some machines of one kernel series take tests from one queue; tests/batch runs them there."""
+
+import glob
+import itertools
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from suite import FULL, SKIP, TREE, execute, short
+
+sys.path.insert(0, f"{TREE}/scripts/vm")
+import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
+
+KSELFTEST = "tests/kselftest/dm-qcow2"
+MUTATION = "test_mutation_01.sh"
+MACHINES = 2
+STALL = 90      # seconds beyond a test's own limit after which its machine is given up
+
+
+class Machine(threading.Thread):
+    """Keep one virtual machine running tests from the queue until it is empty."""
+
+    def __init__(self, suite, series, queue, numbers):
+        super().__init__()
+        self.suite, self.series, self.queue, self.numbers = suite, series, queue, numbers
+        self.running = None     # what it does
+        self.until = 0          # the monotonic time at which we give up
+        self.number = "0"
+
+    def run(self):
+        while os.listdir(f"{self.queue}/todo"):
+            self.number = str(next(self.numbers))
+            if not self.one_machine():
+                break
+
+    def file(self, name):
+        """Return a file that batch left in done."""
+        try:
+            with open(f"{self.queue}/done/{name}", encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    def one_machine(self):
+        """Boot, run until the machine ends; tell whether another one makes sense."""
+        debugs = self.series.startswith("debug")
+        command = [f"{TREE}/scripts/vm-run", "--kernel", self.series, "--mem", "3072" if debugs else "2048", "--allow", "",
+                   "--timeout", "36000", "--rw", self.queue, "--env", f"VM_MACHINE={self.number}"]
+        command += ["--append", "kmemleak=on"] if debugs and self.number == "1" else []
+        command += ["--env", "QCOW2_FULL=1"] if FULL else []
+        command += [f"{TREE}/tests/batch", self.queue, f"{TREE}/{KSELFTEST}"]
+        self.running, self.until = "boot", time.monotonic() + 300
+        with tempfile.TemporaryFile() as errors, subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
+            self.follow(process)
+            rc = process.wait()
+            errors.seek(0)
+            text = errors.read().decode(errors="replace")
+        if "; once more." in text:      # no failure, and nothing to hide
+            print(f"note    {self.suite.name} machine {self.number}", *text.splitlines(), sep="\n        | ", flush=True)
+        boot = scan.bad_lines(self.file(f"boot.{self.number}.dmesg"))
+        if boot:
+            self.suite.report("failed", f"boot.{self.number}", "kernel log: " + boot[0], "\n".join(boot))
+        if not self.running and rc in (0, 1):   # 1: batch wants a fresh machine
+            return True
+        name = self.running or "machine"
+        self.suite.report("failed", short(name), f"the machine died (vm-run exit {rc})", self.file(f"{name}.log") + text)
+        return name != "boot"
+
+    def follow(self, process):
+        """Read batch's lines; end a machine that says nothing for too long."""
+        buffer = b""
+        while True:
+            ready, _, _ = select.select([process.stdout], [], [], 1)
+            if ready:
+                data = os.read(process.stdout.fileno(), 65536)
+                if not data:
+                    return
+                *lines, buffer = (buffer + data).split(b"\n")
+                for line in lines:
+                    self.line(line.decode(errors="replace").split(None, 4))
+            elif time.monotonic() > self.until:
+                process.terminate()
+                return
+
+    def line(self, words):
+        """Take in one line of batch."""
+        # One that a test has broken may not even go down.
+        self.until = time.monotonic() + STALL
+        if words[:1] == ["ready"]:
+            self.running = None
+        elif words[:1] == ["begin"]:
+            self.running = words[1]
+            self.until += int(words[2])
+        elif words[:1] == ["end"]:
+            name, rc, seconds, left = words[1:5]
+            self.running = None
+            log = self.file(f"{name}.dmesg")
+            bad = scan.bad_lines(log)
+            more = [f"left behind {left.strip()}"] if left.strip() != "-" else []
+            more += [f"kernel log: {bad[0]}"] if bad else []
+            output = self.file(f"{name}.log")
+            if more or rc not in ("0", str(SKIP)):
+                output += "\n-- kernel log:\n" + "\n".join(log.splitlines()[-60:])
+            self.suite.judge(short(name), int(rc), float(seconds), output, ", ".join(more))
+
+
+def setting(test, pattern):
+    """Return what a line "# SETTING" of a kselftest says, or the line of settings, or None."""
+    for path in (test, "settings"):
+        with open(f"{TREE}/{KSELFTEST}/{path}", encoding="utf-8") as file:
+            if match := re.search(rf"^(?:# )?{pattern}$", file.read(), re.M):
+                return match.group(1)
+    return None
+
+
+def limit(test, series):
+    """Return the limit of a kselftest in seconds: timeout=N."""
+    return int(setting(test, r"timeout=(\d+)")) * (10 if FULL else 1) * (5 if series.startswith("debug") else 1)
+
+
+def has_turn(suite, test, series):
+    """Tell whether a kselftest is run on a series.
+
+    One with a line "# series=N" is about our tool more than about the kernel, and long: it is run on that series
+    alone, unless all is run, or somebody names it. All have their turn on the kernel that finds more.
+    """
+    return FULL or suite.words or series == "debug-full" or setting(test, r"series=(\S+)") in (None, series)
+
+
+def machines(suite, series, chosen=()):
+    """Run the kselftests, or the chosen, in virtual machines of one kernel series."""
+    if not os.path.exists(f"{TREE}/build/{series}/dm-qcow2.ko"):
+        suite.report("failed", "module", f"build/{series}/dm-qcow2.ko is not built")
+        return
+    tests = [os.path.basename(test) for test in sorted(glob.glob(f"{TREE}/{KSELFTEST}/test_*.sh"))]
+    if not tests:
+        suite.report("failed", KSELFTEST, "has no tests")
+    queue = tempfile.mkdtemp(prefix="kselftest.")
+    try:
+        for folder in ("todo", "taken", "done"):
+            os.mkdir(f"{queue}/{folder}")
+        for test in tests:
+            if not (suite.wants(test) and (short(test) in chosen if chosen else has_turn(suite, test, series))):
+                continue
+            seconds = limit(test, series)
+            with open(f"{queue}/todo/{99999 - seconds:05}.{test}", "w", encoding="ascii") as file:
+                file.write(f"{seconds}\n")
+        if glob.glob(f"{queue}/todo/*.{MUTATION}"):     # by QEMU, which is slow in a machine
+            suite.judge("mutants", *execute(f"tests/interop/mutants.py build/mutation {5000 if FULL else 300}"))
+        numbers = itertools.count(1)
+        threads = [Machine(suite, series, queue, numbers) for _ in range(min(MACHINES, len(os.listdir(f"{queue}/todo"))))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for test in sorted(os.listdir(f"{queue}/todo")):
+            suite.report("failed", short(test.partition(".")[2]), "was not run")
+    finally:
+        shutil.rmtree(queue)

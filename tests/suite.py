@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+"""A suite of tests/run: it counts, judges and reports tests, by their exit code and by KTAP."""
+
+import concurrent.futures
+import fnmatch
+import glob
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+TREE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+FULL = bool(os.environ.get("QCOW2_FULL"))
+SKIP = 4
+
+
+class Suite:
+    """What became of the tests of one suite."""
+
+    def __init__(self, name, words):
+        self.name = name
+        self.words = words
+        self.lock = threading.Lock()
+        self.counts = {"passed": 0, "failed": 0, "skipped": 0}
+        self.failures = []
+
+    def wants(self, test):
+        """Tell whether a test is asked for."""
+        return not self.words or any(fnmatch.fnmatch(test, f"*{word}*") for word in self.words)
+
+    def report(self, verdict, test, text="", details=""):
+        """Count a test and print its line; details of a failure are printed below it."""
+        with self.lock:
+            self.counts[verdict] += 1
+            line = f"{verdict:8}{self.name} {test}{' ' + text if text else ''}"
+            print(line, flush=True)
+            if verdict == "failed":
+                hint = [line for line in details.splitlines() if re.match(r"\s*(not ok|# |vm-run: )", line)]
+                self.failures.append("\n".join([line] + [f"        | {text}" for text in hint[:6]]))
+                lines = details.rstrip().splitlines()
+                for line in (["..."] if len(lines) > 120 else []) + lines[-120:]:
+                    print(f"        | {line}", flush=True)
+
+    def judge(self, test, rc, seconds, output, more=""):
+        """Report one test by the exit code of a kselftest; more is a reason to fail all the same."""
+        took = f"({seconds:.1f} s)"
+        if rc == SKIP and not more:
+            reasons = re.findall(r"#\s*SKIP\b:?\s*(.*)", output) or output.strip().splitlines()[-1:]
+            reason = reasons[-1].strip() if reasons else ""
+            self.report("skipped" if reason else "failed", test, f"{took}: {reason or 'a skip without a reason'}")
+        elif rc == 0 and not more:
+            problem = broken_ktap(output)
+            self.report("failed" if problem else "passed", test, f"{took} {problem}".strip(), output)
+        else:
+            why = "took too long" if rc == 124 else f"exit {rc}" if rc else ""
+            self.report("failed", test, f"{took} {', '.join(filter(None, (why, more)))}", output)
+
+
+def short(file):
+    """Return the name of a test: cow_03 for test_cow_03.sh."""
+    return re.sub(r"^test_(.*)\.sh$", r"\1", file)
+
+
+def broken_ktap(output):
+    """Return what contradicts success in a test's KTAP, if it speaks KTAP."""
+    plan, results = parse_ktap(output)
+    if any(not good for good, _, _ in results):
+        return "not ok, but exit 0"
+    if plan is not None and plan != len(results):
+        return f"planned {plan} results, gave {len(results)}"
+    return ""
+
+
+def parse_ktap(output):
+    """Return (plan, [(good, name, reason for a skip)]) of the top level of KTAP."""
+    plan, results = None, []
+    for line in output.splitlines():
+        if match := re.match(r"1\.\.(\d+)", line):
+            plan = int(match.group(1))
+        elif match := re.match(r"(not )?ok\s+(\d+)\s*(?:-\s*)?([^#]*)(?:#\s*(.*))?", line):
+            skip = re.match(r"SKIP\b:?\s*(.*)", match.group(4) or "")
+            results.append((not match.group(1), match.group(3).strip(), skip.group(1) if skip else None))
+    return plan, results
+
+
+def execute(command, limit=None):
+    """Run a command in the tree; return (exit code, seconds, output)."""
+    start = time.monotonic()
+    with subprocess.Popen(command, cwd=TREE, shell=isinstance(command, str), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+        try:
+            output = process.communicate(timeout=limit)[0]
+            rc = process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, rc = process.communicate()[0], 124
+    return rc, time.monotonic() - start, output.decode(errors="replace")
+
+
+def commands(suite, *tests):
+    """Run named commands; each is a test that passes with exit code 0."""
+    for name, command in tests:
+        if suite.wants(name):
+            rc, seconds, output = execute(command)
+            suite.judge(name, 1 if rc == SKIP else rc, seconds, output)
+
+
+def ktap(suite, name, command):
+    """Run one command that reports many tests."""
+    rc, seconds, output = execute(command)
+    plan, results = parse_ktap(output)
+    for good, test, reason in results:
+        if suite.wants(test):
+            verdict = "failed" if not good or reason == "" else "skipped" if reason else "passed"
+            more = "a skip without a reason" if good and reason == "" else f": {reason}" if reason else ""
+            suite.report(verdict, test, more, output if not good else "")
+    if not results or plan != len(results) or (rc and all(good for good, _, _ in results)):
+        suite.report("failed", name, f"({seconds:.1f} s) exit {rc}, plan {plan}, {len(results)} results", output)
+
+
+def scripts(suite, folder, seconds=300, at_once=os.cpu_count()):
+    """Run all test_*.sh of a folder here, on the host; at_once: those that build or boot do it one by one."""
+    tests = sorted(glob.glob(f"{TREE}/{folder}/test_*.sh"))
+    if not tests:
+        suite.report("failed", folder, "has no tests")
+
+    def one(test):
+        name = short(os.path.basename(test))
+        if suite.wants(name):
+            suite.judge(name, *execute([test], None if FULL else seconds))
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(one, tests))
