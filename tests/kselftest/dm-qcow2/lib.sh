@@ -28,8 +28,8 @@ MOUNTS=()
 . "$HERE/oracle.sh"
 
 load_target() {
-	modprobe dm-mod
-	grep -q '^dm_qcow2 ' /proc/modules && return
+	[ -e /sys/module/dm_mod ] || modprobe dm-mod
+	[ ! -e /sys/module/dm_qcow2 ] || return 0
 	if [ -n "${QCOW2_KO:-}" ]; then
 		insmod "$QCOW2_KO"
 	else
@@ -39,15 +39,14 @@ load_target() {
 
 # cleanup [CODE]: ends the test with this exit code; a trap that does something before has to give it.
 cleanup() {
-	local rc=${1:-$?} at
+	local rc=${1:-$?} at names
 	cd /
 	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
 		umount "${MOUNTS[at]}" 2>/dev/null || true
 	done
+	names=$'\n'$(cat /sys/block/dm-*/dm/name 2>/dev/null || true)$'\n'
 	for ((at = ${#DEVICES[@]} - 1; at >= 0; at--)); do
-		if dmsetup info "${DEVICES[at]}" >/dev/null 2>&1; then
-			dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
-		fi
+		[[ $names != *$'\n'"${DEVICES[at]}"$'\n'* ]] || dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
 	done
 	for ((at = ${#LOOPS[@]} - 1; at >= 0; at--)); do
 		losetup -d "${LOOPS[at]}" 2>/dev/null || true
@@ -56,7 +55,7 @@ cleanup() {
 	until ! mountpoint -q "$DIR" || umount "$DIR" 2>/dev/null || ((++at > 20)); do sleep 0.1; done
 	[ "$rc" = 0 ] || [ "$rc" = 4 ] || echo "# exit $rc"
 	echo "1..$KTAP_N"
-	grep -q '^dm_qcow2 ' /proc/modules && { rmmod dm_qcow2 || { echo "# the module does not unload"; rc=1; }; }
+	[ ! -e /sys/module/dm_qcow2 ] || { rmmod dm_qcow2 || { echo "# the module does not unload"; rc=1; }; }
 	exit "$rc"
 }
 trap cleanup EXIT
@@ -69,7 +68,7 @@ scratch() {
 	if [ "$fs" = tmpfs ]; then
 		mount -t tmpfs -o "size=${mib}m" tmpfs "$DIR"
 	else
-		modprobe "$fs"
+		[ -e "/sys/module/$fs" ] || modprobe "$fs"
 		ramdisk 0 "$mib"
 		"mkfs.$fs" -q "$([ "$fs" = ext4 ] && echo -F || echo -f)" /dev/ram0
 		mount "/dev/ram0" "$DIR"
@@ -79,9 +78,7 @@ scratch() {
 
 # ramdisk N MIB: /dev/ramN, empty. All share one size, that of the first call after a boot.
 ramdisk() {
-	if ! grep -q '^brd ' /proc/modules; then
-		modprobe brd rd_nr=4 rd_size=$((600 * 1024))
-	fi
+	[ -e /sys/module/brd ] || modprobe brd rd_nr=4 rd_size=$((600 * 1024))
 	blockdev --flushbufs "/dev/ram$1"
 	wipefs -qa "/dev/ram$1"
 	dd if=/dev/zero of="/dev/ram$1" bs=4k count=1 status=none	# qcow2, which wipefs does not know
@@ -90,7 +87,7 @@ ramdisk() {
 
 # loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
 loop() {
-	modprobe loop
+	[ -e /sys/module/loop ] || modprobe loop
 	LOOP=$(losetup -f --show "$1")
 	losetup --direct-io=on "$LOOP" 2>/dev/null || true
 	LOOPS+=("$LOOP")
