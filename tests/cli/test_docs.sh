@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Manual page and documentation name every command and option that there is, and no other.
+# Manual page and documentation name every command and option that there is, and no other; each command has an
+# example. (tests/harness looks whether the examples fit what the tool offers.)
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +11,7 @@
 man=$TREE/userspace/man/qcow2ctl.8
 rst=$TREE/Documentation/qcow2ctl.rst
 sed 's/\\-/-/g' "$man" >page
+sed -n '/^\.SH EXAMPLES/,/^\.SH DESCRIPTION/s/^# \\fB\(.*\)\\fP$/\1/p' page >examples
 commands=$("$Q" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 holds "there are commands" [ "$(wc -w <<<"$commands")" -ge 9 ]
 offered=
@@ -21,6 +23,7 @@ holds "there are commands of a group" grep -qx "snapshot create" <<<"$(printf '%
 for command in "${all[@]}"; do
 	read -ra words <<<"$command"
 	holds "$command is in the manual page" grep -q "^\.SS qcow2ctl $command" page
+	[ "$command" = help ] || holds "$command has an example" grep -q "^qcow2ctl $command\b" examples
 	holds "$command is in qcow2ctl.rst" grep -q "^${words[0]}  " "$rst"
 	offered+=$("$Q" help "${words[@]}" | grep -oE -- '(^| )--[a-z][a-z0-9-]*' | tr -d ' ')$'\n'
 	synopsis=$("$Q" help "${words[@]}" | sed -n '1s/.*\[option\.\.\.\] \?//p')

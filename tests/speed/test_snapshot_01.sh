@@ -64,3 +64,26 @@ echo "# ${BASH_REMATCH[0]}"
 holds "each table is read once" [ "${BASH_REMATCH[2]:-0}" = $((200 << 16)) ]
 holds "and written once at most" [ "${BASH_REMATCH[1]:-0}" -le $((270 << 16)) ]
 holds "the image is clean" qemu-img check -q ours.qcow2
+# The calls: no byte behind the header is read or written twice, tables are read as a whole and written by many.
+if command -v strace >/dev/null; then
+	strace -f -e trace=read,pread64,preadv,preadv2,write,pwrite64,pwritev,pwritev2 -e read=none -e write=none -s 0 -y -o calls \
+		"$Q" snapshot create ./ours.qcow2 later || notok "strace" "failed"
+	holds "one pass in large pieces" python3 - calls <<'PY'
+import re, sys
+found = {"read": [], "write": []}
+for line in open(sys.argv[1], encoding="utf-8", errors="replace"):
+    if match := re.search(r" (p?)(read|write)(\S*?)\(\d+<[^>]*/ours\.qcow2>.*?(\d+)\) += (\d+)$", line):
+        assert match[1] and match[3] in ("64", ""), line      # each has its offset
+        found[match[2]].append((int(match[4]), int(match[5])))
+for what, calls in found.items():
+    body = sorted((at, length) for at, length in calls if at >= 65536)
+    wrong = [pair for pair in zip(body, body[1:]) if pair[0][0] + pair[0][1] > pair[1][0]]
+    print(f"# {what}: {len(calls)} calls, {sum(length for _, length in calls)} bytes, {len(calls) - len(body)} of the header")
+    assert body and not wrong, wrong[:3]
+# 200 tables that lie far from each other, 51 blocks that do not, what leads to them, and the header.
+assert len(found["read"]) <= 220 and sum(length for _, length in found["read"]) <= 262 << 16, "reads"
+assert len(found["write"]) <= 25, "writes"
+PY
+else
+	ok "one pass in large pieces # SKIP no strace"
+fi

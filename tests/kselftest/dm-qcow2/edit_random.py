@@ -158,6 +158,7 @@ class Pair:
         run("qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2", DEVICE, self.other)
         # While it is attached, clusters in reserve are leaks.
         run("qemu-img", "check", "-q", "-U", self.mine, codes=(0, 3))
+        run("qemu-img", "check", "-q", self.other)
 
     def hand_over(self):
         """Detach, judge all, and let the images change places."""

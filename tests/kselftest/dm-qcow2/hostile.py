@@ -67,6 +67,7 @@ class Base:
         self.span = self.size * self.size // self.word
         self.disk = 2 * self.span + 16 * self.size
         self.content = {}       # guest cluster: bytes
+        self.shown = {}         # by a view of the snapshot
         self.data = bytearray(CLUSTERS * self.size)
         self.fill()
 
@@ -138,7 +139,8 @@ class Base:
         entry = struct.pack(">QIHHIIQII", 7 * size, 3, 1, 4, 1, 0, 0, 0, 24) + struct.pack(">QQQ", 0, self.disk, (1 << 64) - 1) + b"1snap"
         self.data[6 * size:6 * size + len(entry)] = entry
         self.put(7 * size, 8 * size)
-        self.data[9 * size:10 * size] = b"s" * size
+        self.shown[0] = b"s" * size
+        self.data[9 * size:10 * size] = self.shown[0]
         self.entry(8, 0, 9 * size | COPIED, 0xFFFFFFFF)
 
 
@@ -220,7 +222,7 @@ def ranges(text, base):
     return found
 
 
-def reads(base, exceptions, out):
+def reads(base, content, exceptions, out):
     """Print what the interesting clusters, and large parts of the rest, read as."""
     kinds = {}
     for kind, clusters in exceptions:
@@ -228,7 +230,7 @@ def reads(base, exceptions, out):
     second, step = base.span // base.size, base.size // 512
     for guest in [*range(16), *range(second, second + 16), *range(2 * second, 2 * second + 16)]:
         kind = kinds.get(guest, "=")
-        byte = base.content.get(guest, b"\0")[0] if kind == "=" else 0
+        byte = content.get(guest, b"\0")[0] if kind == "=" else 0
         out.append(f"read {guest * step} {step} {'E' if kind == 'E' else byte}")
     for guest in (16, second + 16):
         length = min(second - 16, (1 << 20) // base.size)
@@ -240,12 +242,15 @@ def plan(row):
     """Return the lines of the plan for one row."""
     name, base, _, _, verdict = row
     base = base_of(base)
-    out = [f"image {name} {base.disk // 512} {'rw' if verdict.startswith('writes') else 'ro'}"]
     words = verdict.split()
+    how = {"writes": "rw", "shows": "view"}.get(words[0], "ro")
+    if words[0] == "refused" and words[1] in ("rw", "view"):
+        how = words.pop(1)
+    out = [f"image {name} {base.disk // 512} {how}"]
     if words[0] == "refused":
-        return [out[0].replace(" ro", " rw") if words[1] == "rw" else out[0]] + [f"refused {' '.join(words[2:] if words[1] == 'rw' else words[1:])}"]
-    if words[0] == "reads":
-        reads(base, [word.split(":") for word in words[1:]], out)
+        return out + [f"refused {' '.join(words[1:])}"]
+    if words[0] in ("reads", "shows"):
+        reads(base, base.content if how == "ro" else base.shown, [word.split(":") for word in words[1:]], out)
         return out + ["same"]
     step = base.size // 512
     for word in words[1:]:
@@ -264,7 +269,8 @@ def main():
         for name, _, change, _, verdict in rows():
             words = verdict.split()
             refusal = words[2:] if words[1:2] == ["rw"] else words[1:]
-            print(name, refusal[0] if words[0] == "refused" else "-", " ".join(refusal[1:]) if words[0] == "refused" else "-",
+            refused = words[0] == "refused" and words[1] != "view"
+            print(name, refusal[0] if refused else "-", " ".join(refusal[1:]) if refused else "-",
                   "damaged" if (words[0] == "writes" and change) or " E:" in verdict else "-", sep="\t")
         return
     folder, wanted, lines = sys.argv[1], sys.argv[2:], []

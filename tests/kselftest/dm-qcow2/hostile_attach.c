@@ -8,7 +8,8 @@
  * One process for all of them, with the ioctls of device-mapper, since a
  * process costs more than an image here. Each line of FOLDER/plan is a step:
  *
- *	image NAME SECTORS ro|rw	the next image; the steps after it are its own
+ *	image NAME SECTORS ro|rw|view	the next image, or a view of its snapshot 1; the
+ *					steps after it are its own
  *	refused ERRNO SENTENCE		the table is not loaded, and the kernel says so
  *	read SECTOR SECTORS BYTE|E	all are this byte, or an error
  *	write SECTOR SECTORS ok|E	works and reads back, or an error
@@ -33,13 +34,13 @@ static const struct {
 	int value;
 } errnos[] = {
 	{ "EINVAL", EINVAL }, { "EUCLEAN", EUCLEAN }, { "EOPNOTSUPP", EOPNOTSUPP },
-	{ "EFBIG", EFBIG }, { "ENOKEY", ENOKEY }, { "EPERM", EPERM },
+	{ "EFBIG", EFBIG }, { "ENOKEY", ENOKEY }, { "EPERM", EPERM }, { "ENOENT", ENOENT },
 };
 
 static struct {
 	char path[512];
 	unsigned long long sectors;
-	int writable, attached, failed, bit;
+	int writable, view, attached, failed, bit;
 	uint64_t sum;
 	off_t size;
 } image;
@@ -56,7 +57,8 @@ static int load(void)
 {
 	char table[1024];
 
-	snprintf(table, sizeof(table), "1 qcow2 %s", image.path);
+	snprintf(table, sizeof(table), "1 qcow2 %s%s", image.path,
+		 image.view ? " 2 snapshot 1" : "");
 	return rawdm_load(image.sectors, table, image.writable);
 }
 
@@ -149,13 +151,14 @@ static void detach(void)
 
 static void step_image(const char *rest)
 {
-	char how[3];
+	char how[5];
 
-	if (sscanf(rest, "%63s %llu %2s", rawdm.image, &image.sectors, how) != 3)
+	if (sscanf(rest, "%63s %llu %4s", rawdm.image, &image.sectors, how) != 3)
 		give_up("image");
 	alarm(SECONDS);
 	snprintf(image.path, sizeof(image.path), "%s/%s", folder, rawdm.image);
 	image.writable = !strcmp(how, "rw");
+	image.view = !strcmp(how, "view");
 	image.bit = -1;
 	image.failed = 0;
 	image.size = size();

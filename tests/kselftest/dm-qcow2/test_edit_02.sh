@@ -21,7 +21,13 @@ for path in ./a.qcow2 "$DIR/a.qcow2"; do
 	answers 5 "in use by device q" snapshot create "$path" s2
 	answers 1 "in use by device q" check "$path"
 done
-answers 5 "in use by device q" commit ./a.qcow2
+for words in "snapshot apply ./a.qcow2 s1" "snapshot delete ./a.qcow2 s1" "snapshot create --external o.qcow2 ./a.qcow2" \
+	"resize ./a.qcow2 +1M" "resize --shrink ./a.qcow2 8M" "commit ./a.qcow2" "rebase --unsafe --no-backing ./a.qcow2" \
+	"repair ./a.qcow2" "map ./a.qcow2" "measure ./a.qcow2"; do
+	# shellcheck disable=SC2086 # words
+	answers 5 "in use by device q" $words
+done
+want "an overlay is left" [ ! -e o.qcow2 ]
 does snapshot list ./a.qcow2
 does snapshot create /dev/mapper/q by-node
 runs q

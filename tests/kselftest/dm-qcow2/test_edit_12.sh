@@ -92,6 +92,27 @@ runs q
 want "the size of the disk" [ "$(blockdev --getsize64 /dev/mapper/q)" = $((17 << 20)) ]
 detach q
 clean a.qcow2
+# A write that does not end keeps the suspend waiting.
+truncate -s 32M slow.raw
+loop slow.raw
+create "$LOOP" 16M
+need_module dm-delay
+dmsetup create slow --table "0 65536 delay $LOOP 0 0 $LOOP 0 8000"
+made slow
+attach q /dev/mapper/slow
+dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct status=none &
+writer=$!
+sleep 0.5
+answers 5 "could not be suspended within 2 seconds" snapshot create --timeout 2 q s1
+runs q
+want "the write has ended before" kill -0 $writer
+wait $writer || fail "the write was lost"
+dmsetup suspend slow
+echo "0 65536 linear $LOOP 0" | dmsetup load slow
+dmsetup resume slow
+pauses snapshot create q s1
+detach q
+clean /dev/mapper/slow
 ok "a deadline"
 
 truncate -s 8M disk.raw

@@ -35,9 +35,11 @@ answers 3 "there is no snapshot 's9'" attach --snapshot s9 a.qcow2 w
 answers 5 "snapshot 1 is attached as v" snapshot delete q s1
 answers 5 "snapshot 1 is attached as v" snapshot apply q s1
 answers 5 "in use by device q" snapshot delete ./a.qcow2 s1
+answers 5 "snapshot 1 is attached as v" resize --shrink q 12M
+answers 5 "snapshot 1 is attached as v" repair q
 answers 9 "shows snapshot 1 alone" map v
 runs q
-ok "attach --snapshot; delete and apply are refused"
+ok "attach --snapshot; delete, apply, shrink and repair are refused"
 
 writer /dev/mapper/q
 for tag in s2 s3; do
@@ -106,3 +108,27 @@ dmsetup suspend v
 dmsetup resume v
 shown v s1.raw
 ok "stale"
+detach q
+
+# What lies below a view stays as it is, though the view is all that is attached.
+create base.qcow2 4M
+io base.qcow2 'write -P 1 0 4M'
+for image in over other; do
+	create -b base.qcow2 -F qcow2 $image.qcow2
+	io $image.qcow2 'write -P 2 1M 1M'
+done
+qemu-img snapshot -c s1 over.qcow2
+qemu-img convert -l s1 -O raw over.qcow2 s1.raw
+sum=$(md5sum base.qcow2 over.qcow2)
+does attach --snapshot s1 --backing base.qcow2,format=qcow2 over.qcow2 y
+made y
+for words in "commit other.qcow2" "commit over.qcow2" "rebase --unsafe --no-backing over.qcow2" "repair ./base.qcow2" \
+	"resize ./base.qcow2 8M"; do
+	# shellcheck disable=SC2086 # words
+	answers 5 "in use by device y" $words
+done
+shown y s1.raw
+want "something was written below" [ "$sum" = "$(md5sum base.qcow2 over.qcow2)" ]
+detach y
+does commit other.qcow2
+ok "what lies below a view"

@@ -9,11 +9,15 @@
 
 scratch ext4
 packable content.raw 5 1
+sizes=(512 4k 64k 2M)
+[ -z "${QCOW2_FULL:-}" ] || sizes=(512 1k 2k 4k 8k 16k 32k 64k 128k 256k 512k 1M 2M)
 for type in zlib zstd; do
-	for size in $(some 512 4k 64k 2M); do
-		bytes=5M
-		[ "$size" != 512 ] || bytes=512k
-		[ "$size" != 4k ] || bytes=2M
+	for size in $(some "${sizes[@]}"); do
+		case $size in
+		512 | 1k | 2k) bytes=512k ;;
+		4k | 8k) bytes=2M ;;
+		*) bytes=5M ;;
+		esac
 		cp content.raw model.raw
 		truncate -s "$bytes" model.raw
 		qemu-img convert -c -f raw -O qcow2 -W -o "cluster_size=$size,compression_type=$type" model.raw a.qcow2
