@@ -21,6 +21,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zlib
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -74,6 +75,7 @@ class Mapping:
         self.bits, self.size = bits, 1 << bits
         self.extended = self.version > 2 and bool(struct.unpack_from(">Q", data.ljust(80, b"\0"), 72)[0] & 16)
         self.end = -(-len(data) // self.size) * self.size
+        self.zstd = self.version > 2 and data[104:105] == b"\1"
         self.per_table = self.size // (16 if self.extended else 8)
         self.metadata = self.fixed()
 
@@ -103,6 +105,15 @@ class Mapping:
         """Tell whether a range of bytes is where no data may be."""
         return last >= self.end or any(cluster in self.metadata for cluster in range(first >> self.bits, (last >> self.bits) + 1))
 
+    def inflates(self, first):
+        """Tell whether a stream is whole before the end of the file; QEMU goes on with zeros there, and may find bytes."""
+        if self.zstd:
+            return False
+        try:
+            return len(zlib.decompressobj(-15).decompress(self.data[first:].ljust(self.end - first, b"\0"), self.size)) == self.size
+        except zlib.error:
+            return False
+
     def strict_cluster(self, l1_entry, index):
         """Tell whether the target refuses a guest cluster that QEMU may read."""
         table = l1_entry & OFFSET
@@ -117,7 +128,8 @@ class Mapping:
             first = entry & (1 << shift) - 1
             last = (first & ~511) + (((entry & ZIP - 1) >> shift) + 1) * 512 - 1
             # COPIED says that nobody shares the cluster, and others may lie in it.
-            return bool(entry & COPIED) or first >= self.end or self.outside(first, min(last, self.end - 1)) or last >= 1 << 56
+            return (bool(entry & COPIED) or first >= self.end or self.outside(first, min(last, self.end - 1)) or
+                    last >= 1 << 56 or (last >= self.end and not self.inflates(first)))
         place = entry & OFFSET
         return bool(place) and self.outside(place, place)
 

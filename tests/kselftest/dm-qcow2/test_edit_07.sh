@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# check and repair of a device whose image is damaged, also of one that the kernel has marked corrupt.
+# check and repair of a device whose image is damaged, also of one that the kernel has marked corrupt; dirty images.
 # series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
@@ -62,3 +62,29 @@ pauses check q
 detach q
 clean a.qcow2
 ok "marked corrupt"
+
+# As QEMU leaves it when it is killed: the mark, and counts that nobody has written.
+rm a.qcow2
+create -o lazy_refcounts=on a.qcow2 16M
+qemu-io -f qcow2 -c 'write -P 5 0 1M' -c flush -c 'sigraise 9' a.qcow2 >/dev/null 2>&1 || true
+sum=$(md5sum a.qcow2)
+for how in "" "--drop-bitmaps"; do
+	# shellcheck disable=SC2086 # no word, or one
+	answers 7 "image is dirty.*hint: qcow2ctl repair a.qcow2" attach $how a.qcow2 q
+done
+want "there is a device" gone q
+does attach -r a.qcow2 q
+made q
+is q mode ro
+qemu-io -r -f raw -c 'read -P 5 0 1M' -c 'read -P 0 1M 15M' /dev/mapper/q >out 2>&1 || fail "$(<out)"
+[[ $(<out) != *failed* ]] || fail "$(<out)"
+detach q
+[ "$sum" = "$(md5sum a.qcow2)" ] || fail "read-only, and the image has changed"
+does attach --repair a.qcow2 q
+is q mode rw
+device_io q 'read -P 5 0 1M' 'write -P 6 512k 1M' 'read -P 6 512k 1M'
+detach q
+clean a.qcow2
+does info --json ./a.qcow2
+[[ $OUT == *'"dirty": false'* ]] || fail "$OUT"
+ok "dirty: refused, read-only as it is, repaired when it is attached"
