@@ -71,6 +71,7 @@ check-debug: packages kernels debug-kernel debug-kernel-full
 
 ## check-mutants	seed faults, and show that the tests find them
 check-mutants: packages kernels debug-kernel
+	scripts/kernel-debug debug-kcsan
 	tests/mutants/run
 
 ## fuzz		fuzz the readers of the format until interrupted; FUZZ_SECONDS=N bounds it

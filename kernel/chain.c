@@ -237,6 +237,8 @@ static void set_open(struct qcow2_chain *chain, bool open)
 		return;
 	spin_lock_irqsave(&chain->commit.meta->lock, flags);
 	WRITE_ONCE(chain->commit.open, open);
+	if (open)
+		chain->commit.impatient = false;
 	spin_unlock_irqrestore(&chain->commit.meta->lock, flags);
 }
 
@@ -261,7 +263,8 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 	int ret = 0;
 
 	if (top->active) {	/* the last suspend could not commit */
-		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST, chain->commit.fault, 0);
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST,
+				    READ_ONCE(chain->commit.fault), 0);
 		return 0;
 	}
 	for (i = 0; i < chain->nr_layers; i++) {
@@ -270,7 +273,8 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 			break;
 	}
 	if (ret > 0) {
-		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST, chain->commit.fault, 0);
+		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST,
+				    READ_ONCE(chain->commit.fault), 0);
 		return 0;
 	}
 	if (!ret)
@@ -281,7 +285,6 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 		return ret;
 	}
 	if (chain->writable) {
-		chain->commit.impatient = false;
 		set_open(chain, true);
 		WRITE_ONCE(chain->census_stop, false);
 		queue_work(chain->read_lane, &chain->census);

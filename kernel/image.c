@@ -316,7 +316,7 @@ static int reread_header(struct qcow2_image *image)
 	}
 	image->data_raw = h->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
 	image->geo.virtual_size = h->size;
-	image->size = h->size;
+	WRITE_ONCE(image->size, h->size);	/* status looks at it */
 	return 0;
 }
 
@@ -386,7 +386,7 @@ int qcow2_image_activate(struct qcow2_image *image)
 		return ret;
 	ret = invalidate(image);
 	if (!ret && image->raw)
-		image->size = qcow2_backend_size(&image->backend);
+		WRITE_ONCE(image->size, qcow2_backend_size(&image->backend));
 	else if (!ret)
 		ret = activate_qcow2(image);
 	if (ret) {

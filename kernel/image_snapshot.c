@@ -209,7 +209,7 @@ static void set_size(struct qcow2_image *image, u64 disk_size)
 
 	if (entry->disk_size != QCOW2_SNAPSHOT_NONE)
 		disk_size = entry->disk_size;
-	image->size = disk_size & ~511ULL;
+	WRITE_ONCE(image->size, disk_size & ~511ULL);
 	image->geo.virtual_size = image->size;
 }
 

@@ -53,7 +53,7 @@ struct qcow2_refcount {
 	u64 table_hoff;
 	u32 table_clusters;
 	u64 cursor;		/* every cluster below is in use */
-	u64 fresh;		/* from here on none was used since the image became active */
+	u64 fresh;		/* from here on we have used none, nor anybody before us */
 	u64 ready[QCOW2_BATCH_CLUSTERS];
 	u32 nr_ready;
 	u32 next_ready;

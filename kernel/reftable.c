@@ -64,12 +64,13 @@ int qcow2_refcount_open(struct qcow2_refcount *rc, u64 table_hoff, u32 table_clu
 	rc->table_hoff = table_hoff;
 	rc->table_clusters = table_clusters;
 	rc->cursor = 0;
-	rc->fresh = qcow2_to_clu(rc->geo, *rc->end);
+	/* The end of a device says nothing about what is in use; what no block counts is not. */
+	rc->fresh = rc->meta->backend->file ? qcow2_to_clu(rc->geo, *rc->end) : 0;
 	rc->nr_ready = 0;
 	rc->next_ready = 0;
 	rc->counted = 0;
-	rc->allocated = 0;
-	rc->highest = 0;
+	WRITE_ONCE(rc->allocated, 0);
+	WRITE_ONCE(rc->highest, 0);
 	memset(&rc->move, 0, sizeof(rc->move));
 	return 0;
 }

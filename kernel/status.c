@@ -69,12 +69,13 @@ static unsigned int print_info(struct qcow2_target *t, char *result, unsigned in
 	struct qcow2_image *top = qcow2_chain_top(chain);
 	struct space_figures space = space_figures(t);
 	struct qcow2_stats __percpu *stats = chain->stats;
+	enum qcow2_fault fault = READ_ONCE(chain->commit.fault);
 	unsigned int sz = 0;
 
 	DMEMIT("1 %s %s claim=%s clean=%s", qcow2_mode_name(qcow2_commit_mode(&chain->commit)),
 	       space_name(t), qcow2_claim_state_name(qcow2_claim_state(&top->use)), clean_name(t));
 	DMEMIT(" layers=%u cluster=%u virtual=%llu", chain->nr_layers, top->geo.cluster_size,
-	       top->size);
+	       READ_ONCE(top->size));
 	DMEMIT(" alloc=%llu highest=%llu end=%llu", space.alloc, space.highest, space.end);
 	DMEMIT(" cache=%llu/%llu hits=%llu misses=%llu",
 	       (u64)atomic64_read(&chain->cache.used) >> 10, chain->cache.limit >> 10,
@@ -89,11 +90,11 @@ static unsigned int print_info(struct qcow2_target *t, char *result, unsigned in
 	       qcow2_stat_sum(stats, QCOW2_STAT_DISCARDS));
 	DMEMIT(" ioerrs=%llu corruptions=%llu", qcow2_stat_sum(stats, QCOW2_STAT_IOERRS),
 	       qcow2_stat_sum(stats, QCOW2_STAT_CORRUPTIONS));
-	if (chain->commit.fault == QCOW2_FAULT_NONE)
+	if (fault == QCOW2_FAULT_NONE)
 		DMEMIT(" last=none");
 	else
-		DMEMIT(" last=%s@%llu", qcow2_fault_name(chain->commit.fault),
-		       chain->commit.fault_offset);
+		DMEMIT(" last=%s@%llu", qcow2_fault_name(fault),
+		       READ_ONCE(chain->commit.fault_offset));
 	sz += print_check(&t->check, result + sz, maxlen - sz);
 	DMEMIT(" view=");
 	if (qcow2_chain_is_stale(chain))

@@ -111,7 +111,7 @@ static void space_work(struct work_struct *work)
 	struct qcow2_target *t = container_of(work, struct qcow2_target, space);
 	unsigned int noio = memalloc_noio_save();
 	bool low = space_left(t) < t->options.low_water << SECTOR_SHIFT;
-	bool was_low = t->low;
+	bool was_low = READ_ONCE(t->low);
 
 	WRITE_ONCE(t->low, low);	/* status shows it before the event comes */
 	if (low != was_low)

@@ -30,6 +30,9 @@ cp base.qcow2 "$VM_OUT/base.qcow2"
 
 wanted() { [[ " $WORKLOADS " = *" $1 "* ]]; }
 
+# Where the header says that the refcount table is.
+refcounts_at() { od -An -tu8 --endian=big -j 48 -N 8 "$IMAGE"; }
+
 # begin NAME ON CREATE-OPTIONS...: the medium with an image, as it is before the log begins; sets IMAGE.
 begin() {
 	local name=$1 on=$2
@@ -50,6 +53,8 @@ begin() {
 		qemu-io -f qcow2 -c 'write -P 0 0 8M' "$IMAGE" >/dev/null
 		qemu-img snapshot -c before "$IMAGE"
 	fi
+	# Counts of 2 MiB fit under the first table.
+	[ "$name" != growth ] || qemu-io -f qcow2 -c 'write -P 0 0 1536k' "$IMAGE" >/dev/null
 	if [ "$name" = compressed ]; then
 		packable packed.raw 8 4
 		truncate -s 16M packed.raw
@@ -68,11 +73,13 @@ begin() {
 	DEVICES+=(logged)
 	IMAGE=/dev/mapper/logged
 	[ "$on" != file ] || { mount /dev/mapper/logged below; IMAGE=below/image.qcow2; }
+	REFCOUNTS=$(refcounts_at)
 }
 
 # end NAME ON
 end() {
 	detach q
+	[ "$1" != growth ] || [ "$(refcounts_at)" != "$REFCOUNTS" ] || fail "growth: the refcount table has not moved"
 	[ "$2" != file ] || umount below
 	dmsetup remove --retry logged
 	dmsetup remove --retry medium
@@ -152,7 +159,7 @@ record_sectors subcluster device wwwz 4096 -o extended_l2=on,cluster_size=128k -
 record_sectors snapshot device www 4096
 record_sectors compressed device wwwzd 65536
 record_sectors mixed device wwwzd 4096
-record_sectors growth device wwwd 512 -o refcount_bits=64
+record_sectors growth device www 512 -o refcount_bits=64
 record_sectors suspend device wwz 4096
 record_sectors file file wwwzd 65536
 record_files datafile wwwzd 4096 cluster_size=4096
