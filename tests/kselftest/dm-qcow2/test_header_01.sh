@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# A file that is no image, and every kind of header that is broken: refused, nothing changed.
+# A file that is no image, and every kind of header that is broken: refused, nothing changed. What only an image names
+# is not opened.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -58,6 +59,53 @@ attempt overlay "Required key not available" "names a backing file"
 attach q overlay no_backing
 detach q
 ok "no_backing"
+
+# Names in images: a file that only an image names is not opened, one of the table is.
+cp good.qcow2 named.qcow2
+cp good.qcow2 other.qcow2
+create -b named.qcow2 -F qcow2 over.qcow2 8M
+create -o data_file=named.data data.qcow2 8M
+cp named.data other.data
+python3 - <<'PY' || fail "what is opened"
+import ctypes, os, struct, subprocess, time
+libc, folder = ctypes.CDLL(None), os.getcwd()
+fd = libc.inotify_init1(os.O_NONBLOCK)
+IN_CLOSE = 0x18     # the kernel's own opens are not told, but that they end
+names = {libc.inotify_add_watch(fd, f"{folder}/{name}".encode(), IN_CLOSE): name
+         for name in ("named.qcow2", "other.qcow2", "named.data", "other.data")}
+def opened():
+    found, at = set(), 0
+    time.sleep(0.2)     # they end a moment later
+    try:
+        data = os.read(fd, 65536)
+    except BlockingIOError:
+        return found
+    while at < len(data):
+        watch, _, _, length = struct.unpack_from("iIII", data, at)
+        found.add(names[watch])
+        at += 16 + length
+    return found
+wrong = []
+for good, table, wanted in (
+        (False, "1 qcow2 over.qcow2", set()), (True, "1 qcow2 over.qcow2 1 no_backing", set()),
+        (True, "2 qcow2 over.qcow2 qcow2 other.qcow2", {"other.qcow2"}),
+        (True, "2 qcow2 over.qcow2 qcow2 named.qcow2", {"named.qcow2"}), (False, "1 qcow2 data.qcow2", set()),
+        (True, "1 qcow2 data.qcow2 2 data_file other.data", {"other.data"})):
+    for how in ([], ["--readonly"]):
+        words = [f"{folder}/{word}" if "." in word else word for word in table.split()]
+        done = subprocess.run(["dmsetup", "create", *how, "n", "--table", f"0 16384 qcow2 {' '.join(words)}"],
+                              stderr=subprocess.DEVNULL, check=False)
+        if good and not done.returncode:
+            with open("/dev/mapper/n", "rb") as disk:
+                disk.read(1 << 20)
+            subprocess.run(["dmsetup", "remove", "--retry", "n"], check=True)
+        found = opened()
+        if good == bool(done.returncode) or found != wanted:
+            wrong.append((how, table, done.returncode, found))
+print("#", wrong)
+raise SystemExit(bool(wrong))
+PY
+ok "nothing that only an image names is opened"
 for name in incompatible_dirty incompatible_corrupt; do
 	sum=$(md5sum <$name)
 	SECTORS=16384 attach_ro q $name
