@@ -21,7 +21,7 @@ import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
 
 KSELFTEST = "tests/kselftest/dm-qcow2"
 MUTATION = "test_mutation_01.sh"
-MACHINES = 2
+MACHINES = 3
 STALL = 90      # seconds beyond a test's own limit after which its machine is given up
 
 
