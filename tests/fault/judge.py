@@ -216,12 +216,12 @@ class Judge:
             print(f"{'not ok' if wrong else 'ok'} {nr} {name}: {len(mine)} runs, {fired} with a failure, {wrong} wrong")
 
 
-def prefix(sectors, mib=4):
-    """Return the tags of a disk whose first sectors are as the base is."""
-    return [-1] * sectors + [0] * (2048 * mib - sectors)
+def prefix(sectors):
+    """Return the tags of a disk of 4 MiB whose first sectors are as the base is."""
+    return [-1] * sectors + [0] * (8192 - sectors)
 
 
-START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16, 6)}
+START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16)}
 
 if __name__ == "__main__":
     Judge(os.path.abspath(sys.argv[1])).all()
