@@ -44,9 +44,9 @@ cleanup() {
 	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
 		umount "${MOUNTS[at]}" 2>/dev/null || true
 	done
-	names=$'\n'$(cat /sys/block/dm-*/dm/name 2>/dev/null || true)$'\n'
+	names=$'\n'$(dmsetup ls 2>/dev/null || true)	# sysfs has none that never had a table
 	for ((at = ${#DEVICES[@]} - 1; at >= 0; at--)); do
-		[[ $names != *$'\n'"${DEVICES[at]}"$'\n'* ]] || dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
+		[[ $names != *$'\n'"${DEVICES[at]}"$'\t'* ]] || dmsetup remove --force --retry "${DEVICES[at]}" 2>/dev/null || true
 	done
 	for ((at = ${#LOOPS[@]} - 1; at >= 0; at--)); do
 		losetup -d "${LOOPS[at]}" 2>/dev/null || true
