@@ -4,6 +4,9 @@
 """Kill qcow2ctl at random moments of an edit, and see how long the device takes to run again.
 
 edit_kill.py DEVICE-NUMBER NAME ROUNDS SECONDS COMMAND...    %d in COMMAND is the round
+
+Every second round waits until the device is suspended. There are more rounds than asked for until a third of those
+met it so.
 """
 
 import os
@@ -32,37 +35,54 @@ def undisturbed(tool, number):
     return pause
 
 
+def disturb(tool, number, while_suspended, delay):
+    """Kill the tool after so many seconds, from its start or from its suspend; return whether it was suspended then."""
+    while while_suspended and tool.poll() is None and not is_suspended(number):
+        time.sleep(0.001)
+    time.sleep(delay)
+    met = is_suspended(number)
+    tool.send_signal(signal.SIGKILL)
+    return met
+
+
+def recovered(number, intent, seconds):
+    """Return after how many seconds the device ran again, or None if it did not in time."""
+    start = time.monotonic()
+    while is_suspended(number) or os.path.exists(intent):
+        if time.monotonic() - start > seconds:
+            return None
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
 def main():
     """Run, return the number of what went wrong."""
     number, name, rounds, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
     dice = random.Random(4711)
     intent = f"/run/qcow2ctl/{name}.intent"
-    hits, worst, whole, pause = 0, 0.0, 0.0, 0.0
-    for nr in range(rounds):
+    hits, nr, worst, whole, window = 0, 0, 0.0, 0.0, 0.0
+    while nr < rounds or (hits * 3 < rounds and nr < 4 * rounds):
         command = [word.replace("%d", str(nr)) for word in sys.argv[5:]]
         start = time.monotonic()
         with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as tool:
-            # The first is not disturbed; of the others, every second is met while the device is suspended.
             if not nr:
-                pause = undisturbed(tool, number)
-            while nr % 2 and tool.poll() is None and not is_suspended(number):
-                time.sleep(0.001)
-            if nr:
-                time.sleep(dice.random() * (pause / 2 if nr % 2 else whole))
-                hits += is_suspended(number)
-                tool.send_signal(signal.SIGKILL)
+                window = undisturbed(tool, number) / 2
+            else:
+                met = disturb(tool, number, nr % 2, dice.random() * (window if nr % 2 else whole))
+                hits += met
+                # Its length depends on what else the machine has to do.
+                window /= 2 if nr % 2 and not met else 1
             if tool.wait() and not nr:
                 print("# the undisturbed edit fails")
                 return 1
         whole = whole or time.monotonic() - start
-        start = time.monotonic()
-        while is_suspended(number) or os.path.exists(intent):
-            if time.monotonic() - start > seconds:
-                print(f"# round {nr}: after {seconds} s: suspended {is_suspended(number)}, intent {os.path.exists(intent)}")
-                return 1
-            time.sleep(0.005)
-        worst = max(worst, time.monotonic() - start)
-    print(f"# {hits} of {rounds} killed while it was suspended; ran again after {worst:.2f} s at most")
+        took = recovered(number, intent, seconds)
+        if took is None:
+            print(f"# round {nr}: after {seconds} s: suspended {is_suspended(number)}, intent {os.path.exists(intent)}")
+            return 1
+        worst = max(worst, took)
+        nr += 1
+    print(f"# {hits} of {nr} killed while it was suspended; ran again after {worst:.2f} s at most")
     return 0 if hits * 3 >= rounds else 1
 
 

@@ -41,6 +41,8 @@ load_target() {
 cleanup() {
 	local rc=${1:-$?} at names
 	cd /
+	# Who still uses a device when its test has failed would keep it, and all below it.
+	[ "$rc" = 0 ] || { jobs -p | xargs -r kill && sleep 0.5; } 2>/dev/null || true
 	for ((at = ${#MOUNTS[@]} - 1; at >= 0; at--)); do
 		umount "${MOUNTS[at]}" 2>/dev/null || true
 	done

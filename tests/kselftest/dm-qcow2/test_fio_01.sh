@@ -31,7 +31,7 @@ allow_mounted_write=1
 runtime=${QCOW2_FULL:+1}10
 time_based=1
 size=$2
-$(for at in 0 1 2 3; do printf '[job%s]\nrw=%s\noffset=%s\n' $at "${3:-randwrite}" $((at * $2)); done)
+$(for at in 0 1 2 3; do printf '[job%s]\nrw=%s\noffset=%s\n' "$at" "${3:-randwrite}" $((at * $2)); done)
 FIO
 }
 attach q over.qcow2 -b qcow2:base.qcow2 commit_ms 200
