@@ -246,14 +246,18 @@ static void set_open(struct qcow2_chain *chain, bool open)
 static int first_look(struct qcow2_chain *chain, u64 size)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
+	int ret;
 
 	if (top->size < size) {
 		DMERR("image is shorter than the table now");
 		return -ESTALE;
 	}
-	if (chain->commit.mode == QCOW2_MODE_RW)
-		return qcow2_image_clear_autoclear(top, &chain->commit);
-	return 0;
+	if (!chain->writable)
+		return 0;
+	ret = qcow2_commit_load_header(&chain->commit);
+	if (!ret && chain->commit.mode == QCOW2_MODE_RW)
+		ret = qcow2_image_clear_autoclear(top, &chain->commit);
+	return ret;
 }
 
 int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)

@@ -112,8 +112,13 @@ void qcow2_commit_throttle(struct qcow2_commit *commit);
  */
 void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient);
 /*
- * Replace @len bytes at @offset of the header: one write within one sector,
- * not followed by a barrier. Sleeps.
+ * Remember the image's first sector. At activation: the header is ours until the next suspend,
+ * and a commit that had to read it would fail when only reads do. Sleeps.
+ */
+int qcow2_commit_load_header(struct qcow2_commit *commit);
+/*
+ * Replace @len bytes at @offset of the first sector, which is loaded: one
+ * write, not followed by a barrier. Sleeps.
  */
 int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len);
 /* Write the frozen slices of P1 (@mapping false) or P2 (true). Commit work only; sleeps. */

@@ -21,23 +21,31 @@ struct write_run {
 
 struct qcow2_commit_writer {
 	struct mutex header_lock;	/* sector, and header writes as a whole */
-	void *sector;
+	void *sector;			/* the first one of the image, as it is on disk */
 	struct write_run runs[RUNS];
 };
+
+int qcow2_commit_load_header(struct qcow2_commit *commit)
+{
+	struct qcow2_backend *backend = commit->meta->backend;
+	struct qcow2_commit_writer *writer = commit->writer;
+	int ret;
+
+	mutex_lock(&writer->header_lock);
+	ret = qcow2_backend_read(backend, 0, writer->sector, backend->granule);
+	mutex_unlock(&writer->header_lock);
+	return ret;
+}
 
 int qcow2_commit_header(struct qcow2_commit *commit, u32 offset, const void *bytes, u32 len)
 {
 	struct qcow2_backend *backend = commit->meta->backend;
 	struct qcow2_commit_writer *writer = commit->writer;
-	u32 start = round_down(offset, backend->granule);
 	int ret;
 
 	mutex_lock(&writer->header_lock);
-	ret = qcow2_backend_read(backend, start, writer->sector, backend->granule);
-	if (!ret) {
-		memcpy(writer->sector + (offset - start), bytes, len);
-		ret = qcow2_backend_write(backend, start, writer->sector, backend->granule);
-	}
+	memcpy(writer->sector + offset, bytes, len);
+	ret = qcow2_backend_write(backend, 0, writer->sector, backend->granule);
 	mutex_unlock(&writer->header_lock);
 	return ret;
 }

@@ -19,6 +19,10 @@ qemu-img snapshot -c before plain.qcow2
 qemu-io -c 'write -P 0xbb 0 16k' plain.qcow2 >/dev/null
 create -o cluster_size=512,refcount_bits=64 growth.qcow2 4M
 qemu-io -c 'write -P 0xbb 0 8k' growth.qcow2 >/dev/null
+# The first table of counts reaches over 2 MiB: nearly all of that is in use, outside of what the guest reads and writes.
+create -o cluster_size=512,refcount_bits=64 moves.qcow2 4M
+qemu-io -c 'write -P 0xbb 0 8k' -c 'write -P 0 1250k 750k' -c 'write -P 0 2150k 800k' -c 'write -P 0 3050k 300k' \
+	moves.qcow2 >/dev/null
 cp base.qcow2 "$VM_OUT/"
 # A block device does not grow.
 cp plain.qcow2 device.qcow2
@@ -26,6 +30,7 @@ truncate -s 3M device.qcow2
 declare -A lines=(
 	[plain]="plain=plain.qcow2,$DIR/base.qcow2"
 	[growth]="growth=growth.qcow2"
+	[moves]="moves=moves.qcow2"
 	[plain-loop]="plain-loop=device.qcow2,$DIR/base.qcow2"
 )
 chosen=()

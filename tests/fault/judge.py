@@ -221,7 +221,7 @@ def prefix(sectors):
     return [-1] * sectors + [0] * (8192 - sectors)
 
 
-START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16)}
+START = {"plain": prefix(2400), "plain-loop": prefix(2400), "growth": prefix(16), "moves": prefix(16)}
 
 if __name__ == "__main__":
     Judge(os.path.abspath(sys.argv[1])).all()
