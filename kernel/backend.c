@@ -4,6 +4,7 @@
  * Opening and closing the file or block device under an image, and learning
  * what it can do.
  */
+#include <linux/ctype.h>
 #include <linux/fs.h>
 #include <linux/file.h>
 #include <linux/log2.h>
@@ -241,6 +242,26 @@ static int open_node(struct qcow2_backend *backend, const char *path,
 	return open_bdev(backend, number, error);
 }
 
+/* Nobody could load a table again that shows it. */
+static int refuse_control(const struct qcow2_backend *backend, const char **error)
+{
+	char *buf = kmalloc(PATH_MAX, GFP_KERNEL), *path;
+	int ret = 0;
+
+	*error = "out of memory";
+	if (!buf)
+		return -ENOMEM;
+	path = qcow2_backend_path(backend, buf, PATH_MAX);
+	*error = "path with control characters, or too long";
+	ret = PTR_ERR_OR_ZERO(path);
+	for (; !ret && *path; path++) {
+		if (iscntrl(*path))
+			ret = -EINVAL;
+	}
+	kfree(buf);
+	return ret;
+}
+
 /* The type is asked before the open, which on some devices has effects. */
 static int open_path(struct qcow2_backend *backend, const char *name,
 		     const char **error)
@@ -358,6 +379,8 @@ int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 		ret = open_bdev(backend, path, error);
 	else
 		ret = open_path(backend, path, error);
+	if (!ret)
+		ret = refuse_control(backend, error);
 	if (!ret)
 		ret = init_bounce(backend, error);
 	if (!ret)

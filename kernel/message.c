@@ -58,7 +58,7 @@ int qcow2_target_message(struct dm_target *ti, unsigned int argc, char **argv, c
 	int i, ret = -EINVAL;
 
 	for (i = 0; i < ARRAY_SIZE(messages); i++) {
-		if (!strcasecmp(argv[0], messages[i].name) && argc == messages[i].argc) {
+		if (!strcmp(argv[0], messages[i].name) && argc == messages[i].argc) {
 			ret = messages[i].run(ti->private, argv);
 			break;
 		}

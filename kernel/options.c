@@ -130,26 +130,64 @@ static bool is_printable(const char *word)
 }
 
 /*
+ * The blank that ended @word and still stands in the buffer: dm core made the
+ * word shorter in place, and each of its backslashes was two. Only if a word
+ * follows: behind the last one the buffer may end.
+ */
+static const char *blank_behind(const char *word)
+{
+	const char *at = word;
+
+	for (; *word; word++)
+		at += *word == '\\' ? 2 : 1;
+	return at;
+}
+
+/* Does [@start, @end) stop inside a character of UTF-8? For isspace() 0xa0 is a blank. */
+static bool is_cut(const char *start, const char *end)
+{
+	unsigned int n;
+	u8 c;
+
+	for (n = 1; n <= 3 && end > start; n++) {
+		c = *--end;
+		if (c < 0x80)
+			return false;
+		if (c >= 0xc0)
+			return n < (c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2);
+	}
+	return false;
+}
+
+/*
  * One quoted word. libdevmapper doubles every backslash of a table line and
  * the kernel halves them again, so that the line arrives here as it was typed,
  * but split at every blank: a word that ends with a quoting backslash goes on
- * with the next one. Works in place: the words lie one behind the other in
- * one buffer, and the result is never longer than what was read.
+ * with the next one, if that follows at once. Works in place: the words lie one
+ * behind the other in one buffer, and the result is never longer than what was
+ * read.
  */
 static char *shift_quoted(struct dm_arg_set *as)
 {
 	char *word = (char *)dm_shift_arg(as), *start = word, *out = word;
+	const char *blank = word && as->argc ? blank_behind(word) : NULL;
 
 	while (word && *word) {
 		if (*word != '\\') {
 			*out++ = *word++;
-		} else if (word[1]) {
+			continue;
+		}
+		if (word[1]) {
 			*out++ = word[1];
 			word += 2;
-		} else {
-			word = (char *)dm_shift_arg(as);
-			*out++ = ' ';
+			continue;
 		}
+		*out = blank ? *blank : is_cut(start, out) ? '\xa0' : ' ';
+		out++;
+		if (!blank || isspace(blank[1]))
+			break;
+		word = (char *)dm_shift_arg(as);
+		blank = as->argc ? blank_behind(word) : NULL;
 	}
 	if (out)
 		*out = '\0';

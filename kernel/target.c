@@ -337,6 +337,7 @@ static void target_resume(struct dm_target *ti)
 		schedule_work(&t->space);
 	qcow2_check_open(&t->check);
 	if (qcow2_commit_mode(&t->chain.commit) > QCOW2_MODE_RO ||
+	    (t->chain.writable && qcow2_commit_mode(&t->chain.commit) == QCOW2_MODE_RO) ||
 	    qcow2_chain_is_stale(&t->chain) || READ_ONCE(t->check.state) == QCOW2_CHECK_DONE)
 		qcow2_target_event(t);
 	memalloc_noio_restore(noio);
@@ -362,6 +363,7 @@ static int target_iterate_devices(struct dm_target *ti, iterate_devices_callout_
 
 static struct target_type qcow2_target_type = {
 	.name = "qcow2",
+	.features = DM_TARGET_SINGLETON,
 	.version = { 1, 0, 0 },
 	.module = THIS_MODULE,
 	.ctr = target_ctr,

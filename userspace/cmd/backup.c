@@ -32,11 +32,11 @@ static const struct cli_option options[] = {
 	{ "base", 0, CLI_STRING, AT(base), "PATH,format=qcow2|raw",
 	  .help = "with --since: what DEST says lies under it" },
 	{ "bwlimit", 0, CLI_SIZE, AT(request.bwlimit), "RATE", .help = "read at most so much a second" },
-	{ "deadline", 0, CLI_NUMBER, AT(request.deadline), "SEC", 10000000,
+	{ "deadline", 0, CLI_NUMBER, AT(request.deadline), "SEC", 10000000, .min = 1,
 	  .help = "give up if it is not copied by then" },
 	{ "nolockfs", 0, CLI_FLAG, AT(request.nolockfs),
 	  .help = "do not freeze the file system meanwhile" },
-	{ "timeout", 0, CLI_NUMBER, AT(request.timeout), "SEC", 86400,
+	{ "timeout", 0, CLI_NUMBER, AT(request.timeout), "SEC", 86400, .min = 1,
 	  .help = "give up if it is not suspended by then (30)" },
 	{ "progress", 0, CLI_CHOICE, AT(request.progress), "auto|json|none",
 	  .help = "a bar on a terminal, lines for programs, or nothing (auto)" },
@@ -63,8 +63,6 @@ static int check(struct args *args)
 		return err_usage("--base goes with --since only");
 	if (request->checkpoint && raw)
 		return err_usage("--checkpoint prints on stdout, which gets the disk");
-	if (!request->deadline)
-		return err_usage("--deadline: at least 1");
 	if (!request->bwlimit)
 		return err_usage("--bwlimit: at least 512");
 	return 0;

@@ -38,7 +38,7 @@ static const struct cli_option options[] = {
 	  .help = "raw: {DEV} is the device below, {SECTORS} its length" },
 	{ "nolockfs", 0, CLI_FLAG, AT(request.nolockfs),
 	  .help = "snapshot: do not freeze the file system meanwhile" },
-	{ "timeout", 0, CLI_NUMBER, AT(request.timeout), "SEC", 86400,
+	{ "timeout", 0, CLI_NUMBER, AT(request.timeout), "SEC", 86400, .min = 1,
 	  .help = "give up if it is not suspended by then (30)" },
 	{ }
 };

@@ -16,7 +16,7 @@ static const struct cli_option options[] = {
 	{ "format", 0, CLI_CHOICE, AT(format), "qcow2|raw", .help = "what DEST becomes (qcow2)" },
 	{ "via", 0, CLI_CHOICE, AT(via), "mirror|clone", .help = "how it is copied (mirror)" },
 	{ "bwlimit", 0, CLI_SIZE, AT(bwlimit), "RATE", .help = "copy so many bytes in a second, about" },
-	{ "timeout", 0, CLI_NUMBER, AT(timeout), "SEC", 86400,
+	{ "timeout", 0, CLI_NUMBER, AT(timeout), "SEC", 86400, .min = 1,
 	  .help = "give up if it is not suspended by then (30)" },
 	{ "progress", 0, CLI_CHOICE, AT(progress), "auto|json|none",
 	  .help = "how far it is, on stderr (auto: a bar on a terminal)" },

@@ -218,16 +218,23 @@ static int refuse_signature(const struct image *image)
 	return what ? err_fail(ERR_POLICY, image->path, "the device holds something: %s", what) : 0;
 }
 
+/* Nobody could load a table again that shows it. */
+static int refuse_control(const struct image *image)
+{
+	MEM_FREE char *path = image_real_path(image);
+
+	return text_has_control(path) ?
+	       err_fail(ERR_FAILED, image->path, "its path has control characters") : 0;
+}
+
 static int check_layer(struct chain *chain)
 {
-	int ret;
-
 	struct image *image = &chain->layers[chain->nr_layers - 1];
-	MEM_FREE char *path = image_real_path(image);
+	int ret = refuse_control(image);
 	size_t i;
 
-	if (text_has_control(path))
-		return err_fail(ERR_FAILED, image->path, "its path has control characters");
+	if (ret)
+		return ret;
 	for (i = 0; i + 1 < chain->nr_layers; i++) {
 		if (image_is_same(image, &chain->layers[i].st))
 			return err_fail(ERR_FAILED, image->path, "it is in the chain twice");
@@ -359,6 +366,8 @@ static int open_data_file(struct chain *chain, const struct chain_request *reque
 	else
 		return refuse_unnamed(top, "data file", name ? name : "?", "--data-file", NULL);
 	chain->data_file.raw = true;
+	if (!ret)
+		ret = refuse_control(&chain->data_file);
 	if (!ret && image_is_same(&chain->data_file, &top->st))
 		ret = err_fail(ERR_FAILED, top->path, "image and data file are the same");
 	if (!ret && chain->data_file.end < top->header.size)

@@ -73,9 +73,10 @@ static int parse_number(const struct cli_option *option, const char *text, u64 *
 
 	errno = 0;
 	*number = strtoull(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || *number > option->max)
-		return err_usage("--%s: '%s' is not a number from 0 to %llu", option->name, text,
-				 (unsigned long long)option->max);
+	if (*text < '0' || *text > '9' || *end || errno || *number < option->min ||
+	    *number > option->max)
+		return err_usage("--%s: '%s' is not a number from %llu to %llu", option->name, text,
+				 (unsigned long long)option->min, (unsigned long long)option->max);
 	return 0;
 }
 

@@ -23,7 +23,7 @@ enum cli_kind {
 	CLI_STRINGS,	/* char **, NULL-terminated, one per use */
 	CLI_CHOICE,	/* const char *; value "a|b" lists what it may be */
 	CLI_SIZE,	/* u64 */
-	CLI_NUMBER,	/* u64, at most max */
+	CLI_NUMBER,	/* u64, from min to max */
 	CLI_TABLE,	/* no option: the options of table stand here, their variables at offset */
 };
 
@@ -36,6 +36,7 @@ struct cli_option {
 	u64 max;
 	const char *help;
 	const struct cli_option *table;
+	u64 min;
 };
 
 struct cli_command {

@@ -49,10 +49,23 @@ static bool ends_with(const char *text, const char *end)
 	return text_len >= end_len && !strcmp(text + text_len - end_len, end);
 }
 
+static bool has_end(const char *text, char before)
+{
+	static const char *const ends[] = { "real", "frozen", "copy" };
+	size_t i, len;
+
+	for (i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		len = strlen(text) - strlen(ends[i]);
+		if (ends_with(text, ends[i]) && len && text[len - 1] == before)
+			return true;
+	}
+	return false;
+}
+
+/* By the uuid alone a device that somebody has called vm-copy would be one. */
 static bool is_private(const struct dm_device *dm)
 {
-	return ends_with(dm->uuid, "-real") || ends_with(dm->uuid, "-frozen") ||
-	       ends_with(dm->uuid, "-copy");
+	return has_end(dm->name, '.') && has_end(dm->uuid, '-');
 }
 
 static bool has_our_uuid(const struct dm_device *dm)
@@ -338,7 +351,8 @@ int device_check_name(const char *name)
 	if (strlen(name) > MAX_NAME)
 		return err_usage("'%s' is no device name: it is longer than %d characters", name,
 				 MAX_NAME);
-	if (ends_with(name, ".real") || ends_with(name, ".frozen"))
-		return err_usage("'%s' is no device name: .real and .frozen are for layers", name);
+	if (has_end(name, '.'))
+		return err_usage("'%s' is no device name: .real, .frozen and .copy are for layers",
+				 name);
 	return 0;
 }

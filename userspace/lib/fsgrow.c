@@ -115,7 +115,9 @@ int fsgrow_prepare(struct fsgrow *grow, const char *text)
 	int ret = target_open(&target, text);
 
 	memset(grow, 0, sizeof(*grow));
-	if (!ret && !target.is_device)
+	if (!ret && !target.is_device && target.device)
+		ret = err_fail(ERR_BUSY, text, "image is in use by device %s", target.device);
+	else if (!ret && !target.is_device)
 		ret = err_fail(ERR_POLICY, text, "--fs is for an attached device");
 	if (!ret) {
 		ret = device_get(target.device, &device);

@@ -155,9 +155,10 @@ static int take_census(struct census *census, const struct image *image)
 
 int measure_image(const char *text, struct measure *measure)
 {
+	MEM_FREE char *path = mem_printf("%s%s", strchr(text, '/') ? "" : "./", text);
 	struct census census = { 0 };
 	struct target target;
-	int ret = edit_open_reader(&target, text, false);
+	int ret = edit_open_reader(&target, path, false);
 
 	if (!ret)
 		ret = take_census(&census, &target.image);

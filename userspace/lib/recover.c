@@ -242,13 +242,23 @@ static char *backed_up(const char *name)
 	return end && !strcmp(end, ".frozen") ? mem_strndup(name, end - name) : NULL;
 }
 
+/* A device that is gone may have left the intent of an edit, and an overlay. */
+static int recover_gone(const char *name, int error)
+{
+	struct guard_line line;
+	int ret = guard_read_intent(name, &line);
+
+	guard_release_line(&line);
+	return ret ? device_fail(error, name) : recover(name);
+}
+
 static int recover_one(const char *name)
 {
 	struct device device;
 	int ret = device_get(name, &device);
 
 	if (ret)
-		return device_fail(ret, name);
+		return recover_gone(name, ret);
 	forget_copy_of(&device);
 	device_release(&device);
 	ret = recover(name);

@@ -376,7 +376,8 @@ int resize_image(const struct resize_request *request, const struct edit_options
 {
 	struct edit edit;
 	struct resize r = { .request = request, .edit = &edit, .data = EDIT_DATA_CLOSED };
-	unsigned int flags = EDIT_ONLINE | (request->shrink ? EDIT_GRAPH | EDIT_CLOSED : 0);
+	bool may_shrink = request->shrink && request->sign != '+';
+	unsigned int flags = EDIT_ONLINE | (may_shrink ? EDIT_GRAPH | EDIT_CLOSED : 0);
 	int ret = edit_begin_checked(&edit, request->target, options, flags, may_resize, &r);
 
 	if (!ret)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "mem.h"
 #include "status.h"
+#include "table.h"
 
 #define STRING(key, title) { #key, title, OUT_STRING, offsetof(struct status, key), NULL }
 #define BYTES(key, title) { #key, title, OUT_BYTES, offsetof(struct status, key), NULL }
@@ -80,34 +81,42 @@ static void set_key(struct status *status, const char *key, const char *value)
 	}
 }
 
+/* KEY=VALUE */
+static void set_pair(struct status *status, char *pair)
+{
+	char *equal = strchr(pair, '=');
+
+	if (!equal)
+		return;
+	*equal = '\0';
+	set_key(status, pair, equal + 1);
+}
+
 bool status_parse(const char *line, struct status *status)
 {
-	MEM_FREE char *copy = mem_strdup(line ? line : "");
 	const struct out_field *field;
-	char *word, *rest = NULL, *equal;
+	const char *rest = line ? line : "";
+	unsigned int nr;
+	char *word;
 
 	memset(status, 0, sizeof(*status));
 	for (field = status_fields; field->key; field++) {
 		if (field->type != OUT_STRING)
 			*(u64 *)variable(status, field) = OUT_ABSENT;
 	}
-	word = strtok_r(copy, " ", &rest);
-	if (!word || strcmp(word, "1"))
-		return false;
-	word = strtok_r(NULL, " ", &rest);
-	if (word)
-		set_key(status, "mode", word);
-	word = strtok_r(NULL, " ", &rest);
-	if (word)
-		set_key(status, "space", word);
-	while ((word = strtok_r(NULL, " ", &rest))) {
-		equal = strchr(word, '=');
-		if (!equal)
-			continue;
-		*equal = '\0';
-		set_key(status, word, equal + 1);
+	/* The id of a snapshot is quoted. */
+	for (nr = 0; (word = table_next_word(&rest)); nr++) {
+		if (!nr && strcmp(word, "1")) {
+			free(word);
+			return false;
+		}
+		if (nr == 1 || nr == 2)
+			set_key(status, nr == 1 ? "mode" : "space", word);
+		else if (nr)
+			set_pair(status, word);
+		free(word);
 	}
-	return true;
+	return nr;
 }
 
 void status_release(struct status *status)

@@ -32,12 +32,18 @@ void table_add_word(struct table *table, const char *word)
 	table->nr_words++;
 }
 
+/* For the kernel, which takes the no-break space of Latin-1 for one wherever it finds that byte. */
+static bool is_blank(unsigned char c)
+{
+	return (c >= '\t' && c <= '\r') || c == ' ' || c == 0xa0;
+}
+
 static char *quote(const char *word)
 {
 	char *copy = mem_zalloc(2 * strlen(word) + 1), *out = copy;
 
 	for (; *word; word++) {
-		if (*word == '\\' || isspace((unsigned char)*word))
+		if (*word == '\\' || is_blank(*word))
 			*out++ = '\\';
 		*out++ = *word;
 	}
@@ -76,19 +82,18 @@ char *table_format(const struct table *table)
 	return line;
 }
 
-/* Cut the next word off *@line, unquoted, for the caller to free; NULL at the end. */
-static char *next_word(const char **line)
+char *table_next_word(const char **line)
 {
 	const char *in = *line;
 	char *word, *out;
 
-	while (isspace((unsigned char)*in))
+	while (is_blank(*in))
 		in++;
 	if (!*in)
 		return NULL;
 	word = mem_zalloc(strlen(in) + 1);
 	out = word;
-	while (*in && !isspace((unsigned char)*in)) {
+	while (*in && !is_blank(*in)) {
 		if (*in == '\\' && in[1])
 			in++;
 		*out++ = *in++;
@@ -100,7 +105,7 @@ static char *next_word(const char **line)
 /* A count at the start of *@line; -1 if there is none. */
 static long next_count(const char **line)
 {
-	MEM_FREE char *word = next_word(line);
+	MEM_FREE char *word = table_next_word(line);
 	char *end;
 	long count;
 
@@ -112,8 +117,8 @@ static long next_count(const char **line)
 
 static bool parse_layer(const char **line, struct table *table)
 {
-	MEM_FREE char *format = next_word(line);
-	MEM_FREE char *path = next_word(line);
+	MEM_FREE char *format = table_next_word(line);
+	MEM_FREE char *path = table_next_word(line);
 
 	if (!path)
 		return false;
@@ -134,7 +139,7 @@ static bool parse(const char *line, struct table *table)
 	}
 	if (next_count(&line) <= 0)
 		return true;
-	while ((word = next_word(&line))) {
+	while ((word = table_next_word(&line))) {
 		table_add_word(table, word);
 		free(word);
 	}

@@ -23,6 +23,8 @@ void table_add_layer(struct table *table, bool raw, const char *path);
 void table_add_word(struct table *table, const char *word);
 /* The line, quoted; for the caller to free. */
 char *table_format(const struct table *table);
+/* Cut the next word off *@line, unquoted, for the caller to free; NULL at the end. */
+char *table_next_word(const char **line);
 /* false: not a line that the target prints; @table is empty then. */
 bool table_parse(const char *line, struct table *table);
 

@@ -7,8 +7,8 @@
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/locks.sh"
 
-# mounted SIZE [SECONDS [CREATE-OPTION...]]: a.qcow2 as device q, ext4 on it at /mnt/guest, and a writer there that
-# pauses for so long after each block.
+# mounted SIZE [SECONDS|- [CREATE-OPTION...]]: a.qcow2 as device q, ext4 on it at /mnt/guest, and a writer there that
+# pauses for so long after each block; with - there is none.
 mounted() {
 	create "${@:3}" a.qcow2 "$1"
 	attach q a.qcow2
@@ -16,7 +16,7 @@ mounted() {
 	mkdir -p /mnt/guest
 	mount /dev/mapper/q /mnt/guest
 	MOUNTS+=(/mnt/guest)
-	writer /mnt/guest/busy ${2:+"$2"}
+	[ "${2:-}" = - ] || writer /mnt/guest/busy ${2:+"$2"}
 }
 
 # steps HOW EDIT...: disturb each step of these edits of q over a.qcow2, see edit_steps.py.
@@ -76,8 +76,24 @@ writer() {
 	WRITER=$!
 }
 
+# verifier FILE [MICROSECONDS]: the same by fio, which pauses for so long after each block.
+verifier() {
+	fio --output="$DIR/fio.log" --name=busy --filename="$1" --size=2M --bs=4k --rw=randwrite --direct=1 --fsync=8 \
+		--verify=crc32c --verify_backlog=64 --verify_fatal=1 --time_based --runtime=3600 \
+		--thinktime="${2:-3000}" &
+	VERIFIER=$!
+}
+
+# stop_writer: of either kind. It has verified something, and nothing was wrong.
 stop_writer() {
 	touch "$DIR/enough"
+	if [ -n "${VERIFIER:-}" ]; then
+		kill -INT "$VERIFIER"
+		wait "$VERIFIER" || true		# 128: by a signal
+		VERIFIER=
+		[[ $(<"$DIR/fio.log") =~ err=\ 0.*issued\ rwts:\ total=[1-9] ]] || fail "fio: $(<"$DIR/fio.log")"
+		return
+	fi
 	wait "$WRITER" || fail "the writer has read what it did not write"
 }
 

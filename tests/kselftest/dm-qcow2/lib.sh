@@ -115,7 +115,7 @@ sectors() { echo $(($(od -An -tu8 --endian=big -j 24 -N 8 "$1") / 512)); }
 
 # quoted PATH: as a table line wants it.
 # shellcheck disable=SC2001
-quoted() { sed 's/[\\[:blank:]]/\\&/g' <<<"$1"; }
+quoted() { sed 's/[\\[:blank:]\xa0]/\\&/g' <<<"$1"; }
 
 # absolute PATH: sets PATH_ to the path as a table line wants it.
 absolute() {

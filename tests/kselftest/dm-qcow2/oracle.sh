@@ -4,6 +4,9 @@
 #
 # What a device and an image are asked: the status, and qemu-img and a model as oracles.
 
+# events NAME: how many there were.
+events() { dmsetup info -c --noheadings -o events "$1"; }
+
 # field NAME KEY: of the status; mode and space are keys too.
 field() {
 	look "$1" "$2"

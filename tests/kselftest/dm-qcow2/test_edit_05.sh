@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# A hundred snapshots in a row under a database and a writer: views of all of them read back right, and each that is
+# A hundred snapshots in a row under a database and fio, which verifies: views of all of them read back right, and each that is
 # looked at mounts, passes fsck and SQLite's integrity check, and has every row that was durable before it.
 # timeout=300
 # series=6.12
@@ -11,7 +11,8 @@
 . "$(dirname "$0")/edit.sh"
 
 scratch ext4
-mounted 64M 0.02
+mounted 64M -
+verifier /mnt/guest/verified 60000
 # Behind the file system: blocks that are overwritten by turns, each before a snapshot.
 does resize q +1M
 head -c 4096 /dev/zero >block

@@ -23,6 +23,7 @@ grown() {
 create a.qcow2 32M
 attach q a.qcow2
 answers 4 "no file system that can grow" resize --fs q +16M
+answers 5 "in use by device q" resize --fs ./a.qcow2 +16M
 printf 'label: gpt\nsize=8M\n' | sfdisk -q --no-reread --no-tell-kernel /dev/mapper/q
 answers 4 "but: gpt partition table.*hint: .*a partition of /dev/mapper/q .growpart" resize --fs q +16M
 wipefs -q -a /dev/mapper/q

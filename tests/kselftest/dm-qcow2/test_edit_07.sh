@@ -54,6 +54,10 @@ put 0x40008 8000000000060200
 attach q a.qcow2
 qemu-io -f raw -c 'read 64k 64k' /dev/mapper/q >/dev/null 2>&1 || true
 is q mode ro
+told=$(events q)
+dmsetup suspend q
+dmsetup resume q
+want "a resume does not tell it again" [ "$(events q)" -gt "$told" ]
 answers 2 "" check q
 pauses repair q
 is q mode rw

@@ -16,7 +16,7 @@ for edit in apply shrink; do
 	want "killed in $edit" steps kill $edit
 	ok "$edit of a device that nobody has open"
 done
-writer /dev/mapper/q
+verifier /dev/mapper/q
 EDIT_DEVICES=
 for ((at = 0; at < 8; at++)); do
 	truncate -s 40M device.$at
@@ -26,6 +26,6 @@ done
 export EDIT_DEVICES
 for edit in delete create grow repair external ${QCOW2_FULL:+device}; do
 	want "killed in $edit" steps kill "$edit"
-	ok "$edit under a writer"
+	ok "$edit while fio verifies"
 done
 written

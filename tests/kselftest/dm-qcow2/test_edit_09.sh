@@ -44,6 +44,15 @@ done
 LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external c.qcow2 q 2>said && fail "it was not killed"
 pauses snapshot create q later
 [[ $OUT == *"removed $DIR/c.qcow2"* && ! -e c.qcow2 ]] || fail "the next edit: $OUT"
+# The device goes before anybody recovers it.
+truncate -s 16M gone.raw
+qemu-img convert -f raw -O qcow2 gone.raw gone.qcow2
+attach gone gone.qcow2
+LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external d.qcow2 gone 2>said && fail "it was not killed"
+detach gone
+does recover gone
+[[ $OUT == *"removed $DIR/d.qcow2"* && ! -e d.qcow2 && ! -e /run/qcow2ctl/gone.intent ]] || fail "recover: $OUT"
+answers 3 "no such" recover gone
 # On a block device it is wiped.
 truncate -s 40M device.raw
 loop device.raw

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# The control group of the tool is killed as a whole; a new table does not resume; a deadline; a full device; what
+# Two at a time; the control group of the tool is killed as a whole; a new table does not resume; a deadline; a full device; what
 # a machine that went down has left.
 # timeout=200
 # series=6.1
@@ -51,7 +51,14 @@ stopped suspend snapshot create q s1
 want "it runs" suspended
 want "no copy of the intent beside the image" [ -s a.qcow2.q.intent ]
 cp a.qcow2.q.intent copy
-answers 5 "another qcow2ctl is at work" recover q
+for words in "recover q" "snapshot create q s2" "resize q +1M" "repair q" "interpose q linear"; do
+	# shellcheck disable=SC2086 # words
+	answers 5 "another qcow2ctl is at work" $words
+done
+read -r guardian <"/proc/$TOOL/task/$TOOL/children" || true	# the line has no end
+for pid in $TOOL $guardian; do
+	want "$pid has locked its memory" grep -q "^VmLck:.*[1-9]" "/proc/$pid/status"
+done
 want "recover takes away what is in use" [ -s a.qcow2.q.intent ]
 echo 1 >$GROUP/cgroup.kill
 says "killed, and the device runs again"

@@ -108,7 +108,7 @@ ok "what is unknown survives, autoclear bits go before the first write"
 
 create messages 8M
 attach q messages
-for words in "" nonsense "retry now" "handover" "handover x" "check now" "check_stop now"; do
+for words in "" nonsense RETRY "retry now" "handover" "handover x" "check now" "check_stop now"; do
 	# shellcheck disable=SC2086
 	out=$(dmsetup message q 0 $words 2>&1) && fail "message '$words' was taken"
 	[ -z "$words" ] || grep -q "Invalid argument" <<<"$out" || fail "message '$words': $out"

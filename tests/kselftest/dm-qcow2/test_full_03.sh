@@ -23,7 +23,6 @@ small() {
 	sync -f "$1"
 }
 write() { dd if="$1" of="/dev/mapper/$2" bs=64k oflag=direct status=none; }
-events() { dmsetup info -c --noheadings -o events "$1"; }
 
 dd if=/dev/urandom of=data bs=64k count=480 status=none
 small left

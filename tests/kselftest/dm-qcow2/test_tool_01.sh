@@ -30,6 +30,24 @@ answers 0 '"mode": ?"rw"' list --json
 answers 0 '"claim": ?"active"' status --json q
 answers 0 "attached as: +q" info ./a.qcow2
 ok "attach, list, status, info"
+# Layers have names and uuids with such ends.
+create other.qcow2 1M
+for name in vm-copy vm-real vm-frozen; do
+	answers 0 "^/dev/mapper/$name$" attach other.qcow2 $name
+	answers 0 "^$name +" list
+	answers 0 "" detach $name
+done
+for name in vm.copy vm.real vm.frozen; do
+	answers 2 "are for layers" attach other.qcow2 $name
+done
+qemu-img create -q -f qcow2 -o data_file=plain.raw data.qcow2 1M
+cp plain.raw $'a\nb'
+answers 1 "control characters" attach --data-file $'a\nb' data.qcow2 other
+cp other.qcow2 $'c\nd'
+answers 1 "control characters" attach $'./c\nd' other
+answers 3 "measure|no such file" measure missing
+answers 0 "required" measure other.qcow2
+ok "names"
 
 mkfs.ext4 -q -F /dev/mapper/q
 mkdir -p mount

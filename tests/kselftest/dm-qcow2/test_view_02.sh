@@ -115,6 +115,10 @@ for at in ' =1' '\=2' 'a =1' 'b =2'; do
 	want "another table: $line" [ "$(dmsetup table v)" = "$line" ]
 	detach v
 done
+SECTORS=16384 attach_ro v a.qcow2 snapshot 'a\ '
+seen=$("$QCOW2CTL" status --json v | python3 -c 'import json, sys; print(json.load(sys.stdin)["view"] + "=")')
+want "the tool takes the id for '$seen'" [ "$seen" = " =" ]
+detach v
 names a.qcow2 $'\n' 's1' 2 's2'
 SECTORS=16384 refused "Structure needs cleaning" "not printable" attach_ro v a.qcow2 snapshot s1
 ok "names"
