@@ -22,29 +22,76 @@ import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
 KSELFTEST = "tests/kselftest/dm-qcow2"
 MUTATION = "test_mutation_01.sh"
 MACHINES = 3
+CROWDED = "2"   # processors for a test with a line "# cpus=2"; all others have one, see Queue
 STALL = 90      # seconds beyond a test's own limit after which its machine is given up
+
+
+class Queue:
+    """Tests that wait for a machine, as files in todo/1 and todo/2: by the processors that they want.
+
+    Where more processors are emulated than there are, one holds a lock and does not run while another one waits for it:
+    the same tests take 1.6 times as long on two processors. So only those have two that are about requests which meet,
+    and one machine at a time has two for them.
+    """
+
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="kselftest.")
+        for name in ("todo/1", f"todo/{CROWDED}", "taken", "done"):
+            os.makedirs(f"{self.folder}/{name}")
+        self.lock = threading.Lock()
+        self.crowded = 0        # machines with two processors
+        self.numbers = itertools.count(1)
+
+    def add(self, test, seconds):
+        """Put a kselftest with its limit in: the long ones come first."""
+        cpus = setting(test, r"cpus=(\d+)") or "1"
+        with open(f"{self.folder}/todo/{cpus}/{99999 - seconds:05}.{test}", "w", encoding="ascii") as file:
+            file.write(f"{seconds}\n")
+
+    def todo(self, cpus):
+        """Return the files of the tests that nobody has taken."""
+        return sorted(os.listdir(f"{self.folder}/todo/{cpus}"))
+
+    def waiting(self):
+        """Return the names of all that nobody has taken."""
+        return [name.partition(".")[2] for cpus in ("1", CROWDED) for name in self.todo(cpus)]
+
+    def enter(self):
+        """Return number and processors of a machine that makes sense now, or None."""
+        with self.lock:
+            crowd = len(self.todo(CROWDED))
+            if crowd and not self.crowded or crowd > 1 and not self.todo("1"):
+                self.crowded += 1
+                return str(next(self.numbers)), CROWDED
+            return (str(next(self.numbers)), "1") if self.todo("1") else None
+
+    def leave(self, cpus):
+        """A machine has ended."""
+        with self.lock:
+            self.crowded -= cpus == CROWDED
 
 
 class Machine(threading.Thread):
     """Keep one virtual machine running tests from the queue until it is empty."""
 
-    def __init__(self, suite, series, queue, numbers):
+    def __init__(self, suite, series, queue):
         super().__init__()
-        self.suite, self.series, self.queue, self.numbers = suite, series, queue, numbers
+        self.suite, self.series, self.queue = suite, series, queue
         self.running = None     # what it does
         self.until = 0          # the monotonic time at which we give up
-        self.number = "0"
+        self.number, self.cpus = "0", "1"
 
     def run(self):
-        while os.listdir(f"{self.queue}/todo"):
-            self.number = str(next(self.numbers))
-            if not self.one_machine():
-                break
+        going = True
+        while going and (place := self.queue.enter()):
+            self.number, self.cpus = place
+            going = self.one_machine()
+            self.queue.leave(self.cpus)
 
     def file(self, name):
         """Return a file that batch left in done."""
         try:
-            with open(f"{self.queue}/done/{name}", encoding="utf-8", errors="replace") as file:
+            with open(f"{self.queue.folder}/done/{name}", encoding="utf-8", errors="replace") as file:
                 return file.read()
         except OSError:
             return ""
@@ -53,10 +100,10 @@ class Machine(threading.Thread):
         """Boot, run until the machine ends; tell whether another one makes sense."""
         debugs = self.series.startswith("debug")
         command = [f"{TREE}/scripts/vm-run", "--kernel", self.series, "--mem", "3072" if debugs else "2048", "--allow", "",
-                   "--timeout", "36000", "--rw", self.queue, "--env", f"VM_MACHINE={self.number}"]
+                   "--smp", self.cpus, "--timeout", "36000", "--rw", self.queue.folder, "--env", f"VM_MACHINE={self.number}"]
         command += ["--append", "kmemleak=on"] if debugs and self.number == "1" else []
         command += ["--env", "QCOW2_FULL=1"] if FULL else []
-        command += [f"{TREE}/tests/batch", self.queue, f"{TREE}/{KSELFTEST}"]
+        command += [f"{TREE}/tests/batch", self.queue.folder, self.cpus, f"{TREE}/{KSELFTEST}"]
         self.running, self.until = "boot", time.monotonic() + 300
         with tempfile.TemporaryFile() as errors, subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
@@ -144,25 +191,19 @@ def machines(suite, series, chosen=()):
     tests = [os.path.basename(test) for test in sorted(glob.glob(f"{TREE}/{KSELFTEST}/test_*.sh"))]
     if not tests:
         suite.report("failed", KSELFTEST, "has no tests")
-    queue = tempfile.mkdtemp(prefix="kselftest.")
+    queue = Queue()
     try:
-        for folder in ("todo", "taken", "done"):
-            os.mkdir(f"{queue}/{folder}")
         for test in tests:
-            if not (suite.wants(test) and (short(test) in chosen if chosen else has_turn(suite, test, series))):
-                continue
-            seconds = limit(test, series)
-            with open(f"{queue}/todo/{99999 - seconds:05}.{test}", "w", encoding="ascii") as file:
-                file.write(f"{seconds}\n")
-        if glob.glob(f"{queue}/todo/*.{MUTATION}"):     # by QEMU, which is slow in a machine
+            if suite.wants(test) and (short(test) in chosen if chosen else has_turn(suite, test, series)):
+                queue.add(test, limit(test, series))
+        if MUTATION in queue.waiting():     # by QEMU, which is slow in a machine
             suite.judge("mutants", *execute(f"tests/interop/mutants.py build/mutation {5000 if FULL else 300}"))
-        numbers = itertools.count(1)
-        threads = [Machine(suite, series, queue, numbers) for _ in range(min(MACHINES, len(os.listdir(f"{queue}/todo"))))]
+        threads = [Machine(suite, series, queue) for _ in range(min(MACHINES, len(queue.waiting())))]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for test in sorted(os.listdir(f"{queue}/todo")):
-            suite.report("failed", short(test.partition(".")[2]), "was not run")
+        for test in queue.waiting():
+            suite.report("failed", short(test), "was not run")
     finally:
-        shutil.rmtree(queue)
+        shutil.rmtree(queue.folder)

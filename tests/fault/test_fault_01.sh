@@ -13,7 +13,7 @@ trap 'rm -rf "$temp"' EXIT
 steps=3
 [ -z "${QCOW2_FULL:-}" ] || steps=0
 mkdir "$temp/out"
-"$here/../../scripts/vm-run" --kernel "${KERNEL:-6.12}" --mem 1536 --timeout "${QCOW2_FULL:+9}900" --env "STEPS=$steps" \
+"$here/../../scripts/vm-run" --kernel "${KERNEL:-6.12}" --mem 1536 --smp 1 --timeout "${QCOW2_FULL:+9}900" --env "STEPS=$steps" \
 	--env "IMAGES=${*:-plain growth plain-loop${QCOW2_FULL:+ moves}}" --out "$temp/out" "$here/inject.sh" >"$temp/log" 2>&1 ||
 	{ sed 's/^/# /' "$temp/log"; echo "not ok 1 injecting"; echo "1..1"; exit 1; }
 python3 "$here/judge.py" "$temp/out" | tee "$temp/judged"

@@ -20,7 +20,10 @@ new() {
 	chmod +x "$cases/test_$1.sh"
 }
 
-new good_01 <<<'echo 1..1; echo ok 1 this'
+# shellcheck disable=SC2016
+new good_01 <<<'echo 1..1; [ "$(nproc)" = 1 ] && echo ok 1 this'
+# shellcheck disable=SC2016
+new both_01 <<<$'# cpus=2\n[ "$(nproc)" = 2 ]'
 new good_02 <<<'rmmod dm_qcow2; modprobe dm-qcow2'
 new skip_01 <<<'echo "1..0 # SKIP no moon tonight"; exit 4'
 new exit_01 <<<'exit 3'
@@ -44,6 +47,7 @@ while read -r line; do
 done <<'EOF'
 ^passed  kselftest-6.1 good_01
 ^passed  kselftest-6.1 good_02
+^passed  kselftest-6.1 both_01
 ^skipped kselftest-6.1 skip_01 .*: no moon tonight$
 ^failed  kselftest-6.1 exit_01 .* exit 3$
 ^failed  kselftest-6.1 plan_01 .* planned 2 results, gave 1$
@@ -52,14 +56,14 @@ done <<'EOF'
 ^failed  kselftest-6.1 slow_01 .* took too long$
 ^failed  kselftest-6.1 splat_01 .* kernel log: .*KASAN: none$
 ^failed  kselftest-6.1 panic_01 .*the machine died
-^2 passed, 7 failed, 1 skipped$
+^3 passed, 7 failed, 1 skipped$
 EOF
 
 # A machine that a test has broken, and that does not even go down.
 cat >"$tree/scripts/vm-run" <<'EOF'
 #!/bin/bash
 while [ "$1" != --rw ]; do shift; done
-mv "$2"/todo/* "$2/taken/"
+mv "$2"/todo/1/* "$2/taken/"
 printf '%s\n' ready "begin test_good_01.sh 1" "end test_good_01.sh 3 0.1 -"
 exec sleep 1000
 EOF

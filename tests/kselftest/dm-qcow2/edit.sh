@@ -80,7 +80,7 @@ writer() {
 verifier() {
 	fio --output="$DIR/fio.log" --name=busy --filename="$1" --size=2M --bs=4k --rw=randwrite --direct=1 --fsync=8 \
 		--verify=crc32c --verify_backlog=64 --verify_fatal=1 --time_based --runtime=3600 \
-		--thinktime="${2:-3000}" &
+		--thinktime="${2:-30000}" &
 	VERIFIER=$!
 }
 

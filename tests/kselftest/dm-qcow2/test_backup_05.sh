@@ -4,6 +4,7 @@
 #
 # Backups of a mounted file system that is written: writers hardly notice, and what was backed up is a file
 # system in order.
+# cpus=2
 # timeout=200
 # series=6.12
 

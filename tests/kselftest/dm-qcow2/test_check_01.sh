@@ -4,6 +4,7 @@
 #
 # The check of a device that is written: nothing is found in a good image whatever is written, what is
 # wrong is found meanwhile, and it stops when it shall.
+# cpus=2
 # timeout=200
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Discard and write-zeroes: space comes back, pass and keep, version 2 over a layer, both kinds of zero cluster.
+# cpus=2
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

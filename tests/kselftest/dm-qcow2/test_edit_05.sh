@@ -12,7 +12,7 @@
 
 scratch ext4
 mounted 64M -
-verifier /mnt/guest/verified 60000
+verifier /mnt/guest/verified 200000
 # Behind the file system: blocks that are overwritten by turns, each before a snapshot.
 does resize q +1M
 head -c 4096 /dev/zero >block

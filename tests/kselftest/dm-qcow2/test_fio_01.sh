@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # fio verifies what four jobs at queue depth 32 wrote, trims mixed in, while the table is reloaded every second.
+# cpus=2
 # timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh

@@ -4,6 +4,7 @@
 #
 # A flush that arrives while a commit is under way is not answered by that commit: on a slow disk, what was written
 # before the flush is on the disk when it returns.
+# cpus=2
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

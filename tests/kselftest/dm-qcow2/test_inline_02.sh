@@ -4,6 +4,7 @@
 #
 # A write into the part of a new cluster that nobody has written yet is left to a lane: only there may the file
 # system allocate. What was written as a whole is written in the submitter's context.
+# cpus=2
 
 # shellcheck source=tests/kselftest/dm-qcow2/trace.sh
 . "$(dirname "$0")/trace.sh"

@@ -4,6 +4,7 @@
 #
 # Every user program around a device is killed at random moments: fio with requests under way, qcow2ctl, dmsetup,
 # mount. The device goes on, nothing keeps the image, and what was not touched stays as it was.
+# cpus=2
 # timeout=150
 # series=6.12
 

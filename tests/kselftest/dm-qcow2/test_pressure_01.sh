@@ -4,6 +4,7 @@
 #
 # A machine that is nearly out of memory: more dirty pages of a filesystem on the device than there is room for,
 # written back through the image, which lies in a file; and the same under the limit of a cgroup.
+# cpus=2
 # timeout=200
 # series=6.12
 

@@ -4,6 +4,7 @@
 #
 # One of ten allocations fails, of pages and of objects, in all that our module does or lets others do: requests
 # end, at worst with an error, and what was answered is there.
+# cpus=2
 # timeout=100
 # series=debug
 

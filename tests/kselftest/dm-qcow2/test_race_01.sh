@@ -4,6 +4,7 @@
 #
 # All that may be done to a device at the same time: requests that meet in the same clusters, of which there are few,
 # status, table, messages, suspends. On the kernel that looks for data races this is the test that makes them.
+# cpus=2
 # timeout=100
 # series=6.12
 

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Extended L2: random writes, zeroes and discards at depth 32 over all states: content, no errors, no leaks.
+# cpus=2
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

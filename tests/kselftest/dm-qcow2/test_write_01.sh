@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Random writes, zeroes and discards from four threads: content, no errors, no leaks.
+# cpus=2
 # timeout=200
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Readers of different compressed clusters do not wait for each other, and need no free memory to go on.
+# cpus=2
 # series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
