@@ -104,6 +104,9 @@ holds "no wrong SIZE made a file" absent x.qcow2
 fails 2 "--cache 100" "not a multiple of 512" attach x.qcow2 name --cache 100
 fails 2 "--cache 512" "1K to 32M" attach x.qcow2 name --cache 512
 fails 2 "--cache 33M" "1K to 32M" attach x.qcow2 name --cache 33M
+fails 3 "an option before the word of a group" "x.qcow2" snapshot --json list ./x.qcow2
+fails 2 "an unknown one there" "unknown option '--bogus'" snapshot --bogus list ./x.qcow2
+fails 2 "nothing but options" "unknown option '-q'" snapshot --json -q
 fails 2 "--timeout 0" "not a number from 1 to" snapshot create --timeout 0 name x
 fails 2 "--when-full wait" "none of queue.error" attach x.qcow2 name --when-full wait
 fails 2 "--when-full queue|error" "none of" attach x.qcow2 name --when-full 'queue|error'

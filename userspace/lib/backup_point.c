@@ -291,23 +291,28 @@ static char *absolute(const char *path)
 }
 
 /* Beside the image, where the layer puts it itself. A block device has no folder: that of the result will do. */
-static void choose_store(struct backup_point *point)
+static int choose_store(struct backup_point *point)
 {
 	const struct backup_request *request = point->request;
 	MEM_FREE char *beside = NULL;
 	struct stat st;
 
 	if (point->kind != BACKUP_SNAPSHOT || stat(point->device.image, &st))
-		return;
+		return 0;
 	if (!S_ISBLK(st.st_mode)) {
 		point->store = interpose_default_state(&point->device, "snapshot");
-		return;
+		return 0;
 	}
-	if (!request->to || !strcmp(request->to, "-") || (!stat(request->to, &st) && S_ISBLK(st.st_mode)))
-		return;
+	if (!request->to || !strcmp(request->to, "-") || (!stat(request->to, &st) && S_ISBLK(st.st_mode))) {
+		err_fail(ERR_USAGE, request->name,
+			 "neither its image nor the copy is a file, beside which a layer could keep its store");
+		err_hint("copy to a file, or freeze by --via view if the image can hold a snapshot");
+		return ERR_USAGE;
+	}
 	beside = mem_printf("%s.%s.snapshot", request->to, request->name);
 	point->store = absolute(beside);
 	point->store_beside = true;
+	return 0;
 }
 
 static int refuse_frozen(const char *frozen)
@@ -370,7 +375,9 @@ int backup_point_prepare(struct backup_point *point, const struct backup_request
 	ret = clear_away(point);
 	if (ret)
 		return ret;
-	choose_store(point);
+	ret = choose_store(point);
+	if (ret)
+		return ret;
 	point->path = mem_printf("/dev/mapper/%s",
 				 point->kind == BACKUP_ITSELF ? request->name : point->frozen);
 	point->node = open(point->device.path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

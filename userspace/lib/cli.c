@@ -262,6 +262,8 @@ const struct cli_command *cli_find(const struct cli_command *group, const char *
 static int run_group(const struct cli_command *group, int argc, char **argv)
 {
 	const struct cli_command *command;
+	MEM_FREE char **rest = NULL;
+	int at = 0;
 
 	err_command(group->name, NULL);
 	if (argc && !strcmp(argv[0], "--help")) {
@@ -271,11 +273,17 @@ static int run_group(const struct cli_command *group, int argc, char **argv)
 	if (!argc)
 		return err_usage("missing argument, usage: qcow2ctl %s %s", group->name,
 				 group->synopsis);
-	command = cli_find(group, argv[0]);
+	/* Options of its command may stand before it, if they have no value. */
+	while (at + 1 < argc && *argv[at] == '-')
+		at++;
+	command = cli_find(group, argv[at]);
 	if (!command)
-		return err_usage(*argv[0] == '-' ? "unknown option '%s'" : "'%s' is not a command",
-				 argv[0]);
-	return cli_run(command, argc - 1, argv + 1);
+		return err_usage(*argv[at] == '-' ? "unknown option '%s'" : "'%s' is not a command",
+				 argv[at]);
+	rest = mem_zalloc((argc + 1) * sizeof(*rest));
+	memcpy(rest, argv, at * sizeof(*rest));
+	memcpy(rest + at, argv + at + 1, (argc - at - 1) * sizeof(*rest));
+	return cli_run(command, argc - 1, rest);
 }
 
 int cli_run(const struct cli_command *command, int argc, char **argv)

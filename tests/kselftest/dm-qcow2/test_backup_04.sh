@@ -109,6 +109,7 @@ truncate -s 0 model.raw
 truncate -s 8M model.raw
 exercise q model.raw 6 60
 cp model.raw point.raw
+answers 2 "neither its image nor the copy is a file" backup q --to -
 begun log --to f.qcow2 --bwlimit 4M
 stands snapshot-origin
 exercise q model.raw 7 30 -d
