@@ -121,9 +121,16 @@ def ktap(suite, name, command):
         suite.report("failed", name, f"({seconds:.1f} s) exit {rc}, plan {plan}, {len(results)} results", output)
 
 
+def length(test):
+    """Return how many seconds a test says it takes about: "# seconds=N"."""
+    with open(test, encoding="utf-8") as file:
+        found = re.search(r"^# seconds=(\d+)$", file.read(), re.M)
+    return int(found.group(1)) if found else 0
+
+
 def scripts(suite, folder, seconds=300, at_once=os.cpu_count()):
-    """Run all test_*.sh of a folder here, on the host; at_once: those that build or boot do it one by one."""
-    tests = sorted(glob.glob(f"{TREE}/{folder}/test_*.sh"))
+    """Run all test_*.sh of a folder here, on the host, long ones first; at_once: those that build or boot do it one by one."""
+    tests = sorted(glob.glob(f"{TREE}/{folder}/test_*.sh"), key=lambda test: (-length(test), test))
     if not tests:
         suite.report("failed", folder, "has no tests")
 

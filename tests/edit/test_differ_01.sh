@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Random edits by qcow2ctl and by qemu-img have the same outcome.
+# seconds=50
 
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # tests/run tells a good kselftest from every kind of bad one.
+# seconds=55
 
 set -eu
 cd "$(dirname "$0")/../.."

@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # vm-run passes on what happens in the machine, and finds what must not happen there.
+# seconds=30
 
 set -u
 cd "$(dirname "$0")/../.." || exit 1
