@@ -26,6 +26,7 @@ if [ "$phase" = first ]; then
 	LD_PRELOAD=$(command -v edit_step.so) EDIT_AT=$step EDIT_DO=both "$QCOW2CTL" "$@" 2>said && fail "it was not killed"
 	want "no copy of the intent" [ -s a.qcow2.q.intent ]
 	echo "# goes down"
+	sleep 0.5	# until the host has read that
 	echo b >/proc/sysrq-trigger
 	sleep 60
 fi
