@@ -31,7 +31,7 @@ class Queue:
 
     Where more processors are emulated than there are, one holds a lock and does not run while another one waits for it:
     the same tests take 1.6 times as long on two processors. So only those have two that are about requests which meet,
-    and one machine at a time has two for them.
+    and one machine at a time has two for them. With QCOW2_FULL=1 all have two.
     """
 
     def __init__(self):
@@ -44,7 +44,7 @@ class Queue:
 
     def add(self, test, seconds):
         """Put a kselftest with its limit in: the long ones come first."""
-        cpus = setting(test, r"cpus=(\d+)") or "1"
+        cpus = CROWDED if FULL else setting(test, r"cpus=(\d+)") or "1"
         with open(f"{self.folder}/todo/{cpus}/{99999 - seconds:05}.{test}", "w", encoding="ascii") as file:
             file.write(f"{seconds}\n")
 

@@ -62,15 +62,15 @@ static bool has_end(const char *text, char before)
 	return false;
 }
 
-/* By the uuid alone a device that somebody has called vm-copy would be one. */
-static bool is_private(const struct dm_device *dm)
-{
-	return has_end(dm->name, '.') && has_end(dm->uuid, '-');
-}
-
 static bool has_our_uuid(const struct dm_device *dm)
 {
-	return !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX));
+	return dm->uuid && !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX));
+}
+
+/* By the uuid alone a device that somebody has called vm-copy would be one. */
+bool device_is_private(const struct dm_device *dm)
+{
+	return has_our_uuid(dm) && has_end(dm->name, '.') && has_end(dm->uuid, '-');
 }
 
 /* A device that was made by hand, with a layer of ours over its image. */
@@ -78,7 +78,7 @@ static bool has_our_layer(const struct dm_device *dm)
 {
 	MEM_FREE char *name = mem_printf("%s.real", dm->name);
 	struct dm_device real;
-	bool ours = !dm_query(name, &real) && has_our_uuid(&real) && is_private(&real);
+	bool ours = !dm_query(name, &real) && device_is_private(&real);
 
 	dm_release(&real);
 	return ours;
@@ -87,7 +87,7 @@ static bool has_our_layer(const struct dm_device *dm)
 static bool is_ours(const struct dm_device *dm)
 {
 	if (has_our_uuid(dm))
-		return !is_private(dm);
+		return !device_is_private(dm);
 	return (dm->target && !strcmp(dm->target, DEVICE_TARGET)) || has_our_layer(dm);
 }
 
@@ -229,7 +229,7 @@ int device_get_number(unsigned int major, unsigned int minor, struct device *dev
 
 	memset(device, 0, sizeof(*device));
 	ret = dm_query_number(major, minor, &dm);
-	if (!ret && has_our_uuid(&dm) && is_private(&dm)) {
+	if (!ret && device_is_private(&dm)) {
 		ret = get_owner(&dm, device);
 		dm_release(&dm);
 		return ret;

@@ -3,7 +3,7 @@
 /*
  * The devices that are ours: those that qcow2ctl made (by their uuid), also
  * while a layer stands over the image, and qcow2 tables loaded by hand. The
- * private ones (NAME.real, NAME.frozen) are part of the device NAME.
+ * private ones (NAME.real, NAME.frozen, NAME.copy) are part of the device NAME.
  *
  * Functions returning int give 0 or a negative errno and print nothing, unless
  * they say otherwise. -ENXIO: no device of this name, or none of ours.
@@ -40,6 +40,8 @@ struct device {
 extern const struct out_field device_fields[];
 extern const struct out_field device_list_fields[];
 
+/* Is it a part of another device of ours? By its name and uuid; @dm may be that of a query that failed. */
+bool device_is_private(const struct dm_device *dm);
 int device_get(const char *name, struct device *device);
 int device_get_number(unsigned int major, unsigned int minor, struct device *device);
 void device_release(struct device *device);

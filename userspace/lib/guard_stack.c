@@ -67,13 +67,6 @@ static bool ends_with(const char *text, const char *end)
 	return text_len > end_len && !strcmp(text + text_len - end_len, end);
 }
 
-static bool is_part(const struct dm_device *dm)
-{
-	return dm->uuid && !strncmp(dm->uuid, DEVICE_UUID_PREFIX, strlen(DEVICE_UUID_PREFIX)) &&
-	       (ends_with(dm->uuid, "-real") || ends_with(dm->uuid, "-frozen") ||
-		ends_with(dm->uuid, "-copy"));
-}
-
 static bool has_image(const struct dm_device *dm)
 {
 	return dm->live && dm->target && !strcmp(dm->target, DEVICE_TARGET);
@@ -97,7 +90,7 @@ static int remove_part(const char *name, bool keep_view)
 	struct dm_device dm;
 	int ret = dm_query(name, &dm);
 
-	if (!ret && is_part(&dm) && !(keep_view && has_image(&dm))) {
+	if (!ret && device_is_private(&dm) && !(keep_view && has_image(&dm))) {
 		dm_clear(name);
 		ret = dm_remove(name, false);
 		if (ret == -EBUSY)
@@ -193,7 +186,7 @@ static int resume_part(const char *name)
 	struct dm_device dm;
 	int ret = dm_query(name, &dm);
 
-	if (!ret && is_part(&dm) && dm.suspended)
+	if (!ret && device_is_private(&dm) && dm.suspended)
 		ret = dm_resume_private(name);
 	dm_release(&dm);
 	return ret == -ENXIO ? 0 : ret;
@@ -396,7 +389,7 @@ int guard_settle(const char *name, const struct guard_line *line, bool impatient
 		ret = gone;
 	if (!ret)
 		gone = dm_query(real, &s.below);
-	if (!gone && !is_part(&s.below))
+	if (!gone && !device_is_private(&s.below))
 		dm_release(&s.below);
 	if (ret == -ENXIO)
 		ret = remove_parts(&s, !line->moves);
