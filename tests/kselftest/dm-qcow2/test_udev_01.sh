@@ -19,6 +19,9 @@ for round in 1 2 3 4 5; do
 	DEVICES=(q)
 	want "round $round: no node made by udev" [ -L /dev/mapper/q ]
 	want "round $round: not a block device" [ -b /dev/mapper/q ]
+	for at in $(pidof "${UDEVD##*/}"); do
+		[ "$(readlink "/proc/$at/cwd" || echo /)" = / ] || fail "round $round: udevd keeps the scratch filesystem"
+	done
 	"$QCOW2CTL" detach q || fail "detach"
 	[ ! -e /dev/mapper/q ] || fail "round $round: the node is still there"
 done

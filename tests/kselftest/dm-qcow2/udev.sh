@@ -10,10 +10,11 @@ for at in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/udevd;
 done
 [ -n "$UDEVD" ] || skip "no udevd"
 
-# udev_start: from here on device-mapper's devices are made by udev.
+# udev_start: from here on device-mapper's devices are made by udev. The daemon and its workers stand
+# in /: in the scratch filesystem they would keep it mounted for as long as they take to end.
 udev_start() {
 	mkdir -p /run/udev
-	"$UDEVD" --daemon
+	(cd / && "$UDEVD" --daemon)
 	unset DM_DISABLE_UDEV
 }
 
