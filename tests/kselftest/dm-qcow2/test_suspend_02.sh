@@ -37,6 +37,33 @@ detach q
 clean /dev/mapper/low
 ok "an interrupted suspend"
 
+# Interrupted while a write waits for space: dm core sends it down once more before it tells us, and it goes on waiting.
+dmsetup suspend --nolockfs low
+dmsetup reload low --table "0 16384 linear $LOOP 0"
+dmsetup resume low
+qemu-img create -q -f qcow2 /dev/mapper/low 32M
+attach q /dev/mapper/low full_timeout 0
+dd if=/dev/urandom of=more bs=64k count=200 status=none
+dd if=more of=/dev/mapper/q bs=64k oflag=direct status=none &
+writer=$!
+soon q parked 1
+dmsetup suspend --nolockfs --noflush low
+dd if=/dev/mapper/q of=/dev/null bs=64k count=1 iflag=direct status=none &
+reader=$!
+sleep 0.3
+timeout -s INT 2 dmsetup suspend --nolockfs --noflush q && fail "the suspend did not wait"
+dmsetup reload low --table "0 131072 linear $LOOP 0"
+dmsetup resume low
+wait $reader || fail "the read was lost"
+soon q parked 1
+kill -0 $writer || fail "the waiting write was answered"
+dmsetup message q 0 retry
+wait $writer || fail "the waiting write got an error"
+want "content" cmp -n $((200 << 16)) more /dev/mapper/q
+detach q
+clean /dev/mapper/low
+ok "an interrupted suspend with a write that waits for space"
+
 truncate -s 8M small.raw
 loop small.raw
 qemu-img create -q -f qcow2 "$LOOP" 32M
