@@ -26,7 +26,10 @@ new good_01 <<<'echo 1..1; [ "$(nproc)" = 1 ] && echo ok 1 this'
 # shellcheck disable=SC2016
 new both_01 <<<$'# cpus=2\n[ "$(nproc)" = 2 ]'
 new good_02 <<<'rmmod dm_qcow2; modprobe dm-qcow2'
-new skip_01 <<<'echo "1..0 # SKIP no moon tonight"; exit 4'
+new skip_01 <<<'echo "1..0 # SKIP this kernel has no moon"; exit 4'
+new skip_02 <<<'echo "1..0 # SKIP no telescope"; exit 4'
+new skip_03 <<<'echo 1..2; echo "ok 1 moon # SKIP this kernel has no moon"; echo ok 2 sun'
+new skip_04 <<<'echo 1..2; echo "ok 1 moon # SKIP no telescope"; echo ok 2 sun'
 new exit_01 <<<'exit 3'
 new plan_01 <<<'echo 1..2; echo ok 1 this'
 new notok_01 <<<'echo 1..1; echo not ok 1 this'
@@ -49,7 +52,11 @@ done <<'EOF'
 ^passed  kselftest-6.1 good_01
 ^passed  kselftest-6.1 good_02
 ^passed  kselftest-6.1 both_01
-^skipped kselftest-6.1 skip_01 .*: no moon tonight$
+^skipped kselftest-6.1 skip_01 .*: this kernel has no moon$
+^failed  kselftest-6.1 skip_02 .*: skips what make check installs: no telescope$
+^passed  kselftest-6.1 skip_03
+^skipped kselftest-6.1 skip_03: moon this kernel has no moon$
+^failed  kselftest-6.1 skip_04 .* moon: skips what make check installs: no telescope$
 ^failed  kselftest-6.1 exit_01 .* exit 3$
 ^failed  kselftest-6.1 plan_01 .* planned 2 results, gave 1$
 ^failed  kselftest-6.1 notok_01 .* not ok, but exit 0$
@@ -57,7 +64,7 @@ done <<'EOF'
 ^failed  kselftest-6.1 slow_01 .* took too long$
 ^failed  kselftest-6.1 splat_01 .* kernel log: .*KASAN: none$
 ^failed  kselftest-6.1 panic_01 .*the machine died
-^3 passed, 7 failed, 1 skipped$
+^4 passed, 9 failed, 2 skipped$
 EOF
 
 # A machine that a test has broken, and that does not even go down.

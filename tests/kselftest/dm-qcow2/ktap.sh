@@ -50,5 +50,5 @@ refused() {
 }
 
 need_module() {
-	modprobe "$@" 2>/dev/null || skip "this kernel has no module $1"
+	modprobe "$@" 2>/dev/null || skip "no module $1"
 }
