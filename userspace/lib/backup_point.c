@@ -21,6 +21,7 @@
 #include "guard.h"
 #include "interpose.h"
 #include "mem.h"
+#include "newfile.h"
 #include "run.h"
 #include "snapshot_edit.h"
 #include "snapshot_table.h"
@@ -376,6 +377,8 @@ int backup_point_prepare(struct backup_point *point, const struct backup_request
 	if (ret)
 		return ret;
 	ret = choose_store(point);
+	if (!ret && point->store)
+		ret = newfile_check_free(point->store);
 	if (ret)
 		return ret;
 	point->path = mem_printf("/dev/mapper/%s",

@@ -112,6 +112,8 @@ static int prepare(const struct device *device, void *data)
 	if (recipe->state)
 		ret = interpose_state_open(&in->state, recipe->bytes(in->request, in->sectors),
 					   recipe->least(in->request, in->sectors), recipe->clear);
+	if (ret && in->state.own && !in->state.file.is_kept)
+		guard_spare_state();
 	if (!ret && recipe->goes)
 		ret = interpose_state_open(&in->to, in->sectors * SECTOR, in->sectors * SECTOR, 0);
 	if (!ret)

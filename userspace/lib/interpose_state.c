@@ -47,6 +47,9 @@ int interpose_state_choose(struct interpose_state *state, const struct device *d
 				      interpose_default_state(device, recipe->name);
 
 	state->own = !given;
+	/* Before it is named as ours anywhere: what is ours goes when there is no layer. */
+	if (!given && newfile_check_free(path))
+		return ERR_POLICY;
 	return interpose_state_name(state, path);
 }
 

@@ -31,6 +31,13 @@ static int refuse_existing(const char *path)
 	return ERR_POLICY;
 }
 
+int newfile_check_free(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) ? 0 : refuse_existing(path);
+}
+
 /* The folder that @path lies in, for the caller to free. */
 static char *folder_of(const char *path)
 {
@@ -56,10 +63,9 @@ static int open_named(struct newfile *file)
 static int open_file(struct newfile *file)
 {
 	MEM_FREE char *folder = folder_of(file->path);
-	struct stat st;
 
-	if (!lstat(file->path, &st))
-		return refuse_existing(file->path);
+	if (newfile_check_free(file->path))
+		return ERR_POLICY;
 	if (!*file->path || file->path[strlen(file->path) - 1] == '/')
 		return err_fail(ERR_NOT_FOUND, file->path, "it is not the name of a file");
 	file->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);

@@ -27,6 +27,8 @@ struct newfile {
 
 #define NEWFILE_CLOSED	{ .fd = -1 }
 
+/* Refuse @path if anything is there, whatever it is. */
+int newfile_check_free(const char *path);
 /*
  * Start a file at @path, where nothing may be, or open the block device there.
  * @adopt: what a device holds is welcome; else a signature on it is refused.

@@ -24,6 +24,13 @@ answers 1 "refuses the table" interpose q raw --table 'linear {DEV} nowhere'
 answers 3 "No such file" interpose q era --state /no/such/folder/state
 touch exists
 answers 4 "it exists already" interpose q snapshot --cow exists
+# What stands where the tool would put a state by itself may be the only copy of what a layer before a loss of power had.
+touch a.qcow2.q.{era,mirror,snapshot}
+for layer in era mirror snapshot; do
+	answers 4 "a.qcow2.q.$layer: .*it exists already" interpose q $layer
+done
+answers 4 "a.qcow2.q.snapshot: .*it exists already" backup q --via snapshot --to b.qcow2
+rm a.qcow2.q.{era,mirror,snapshot} || fail "what was refused is gone"
 as_before
 ok "words, targets, state"
 
