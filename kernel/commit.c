@@ -108,6 +108,8 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 	if (mode == QCOW2_MODE_RO)
 		WRITE_ONCE(commit->unmarked, true);
 	commit->event(commit, mode == QCOW2_MODE_RO ? QCOW2_EVENT_CORRUPT : QCOW2_EVENT_FAIL);
+	if (!commit->writer)	/* of a device that only reads: it has a mode, and no commits */
+		return;
 	wake_up_all(&commit->room);
 	qcow2_commit_kick(commit);
 }
@@ -178,8 +180,8 @@ static int write_table_move(struct qcow2_commit *commit, const struct qcow2_tabl
 				   &pair, sizeof(pair));
 }
 
-/* The refcount table moved with a commit that is durable: the old one is free now. */
-static void free_old_table(struct qcow2_commit *commit)
+/* The refcount table moved with a commit that is durable: the old one is free now. True: it did. */
+static bool free_old_table(struct qcow2_commit *commit)
 {
 	const struct qcow2_table_move *move = &commit->rc->move;
 	struct qcow2_freed *freed;
@@ -187,7 +189,7 @@ static void free_old_table(struct qcow2_commit *commit)
 	u64 i;
 
 	if (!READ_ONCE(move->number) || move->number > commit->meta->durable)
-		return;
+		return false;
 	for (i = 0; i < move->old_clusters; i++)
 		qcow2_metaset_remove(commit->rc->metaset, move->old_hclu + i);
 	freed = qcow2_quarantine_alloc(commit->quarantine);
@@ -198,6 +200,7 @@ static void free_old_table(struct qcow2_commit *commit)
 	spin_lock_irqsave(&commit->meta->lock, flags);
 	WRITE_ONCE(commit->rc->move.number, 0);
 	spin_unlock_irqrestore(&commit->meta->lock, flags);
+	return true;
 }
 
 /* P3: every commit that is written is durable too. */
@@ -208,8 +211,10 @@ static void settled(struct qcow2_commit *commit)
 	if (meta->durable == meta->written)
 		return;
 	WRITE_ONCE(meta->durable, meta->written);
-	free_old_table(commit);
+	/* First: what is released gives back the memory that the table's entry may have to wait for. */
 	qcow2_quarantine_commit(commit->quarantine, meta->durable);
+	if (free_old_table(commit))
+		qcow2_quarantine_commit(commit->quarantine, meta->durable);
 }
 
 static int settle(struct qcow2_commit *commit)
