@@ -85,8 +85,8 @@ static enum qcow2_verdict l1_entry(const struct qcow2_map *map, u64 goff, u64 *t
 	slice = l1_slice(map, goff, &index);
 	if (!slice)
 		return QCOW2_OK;
-	*number = READ_ONCE(slice->number);
 	raw = qcow2_slice_word(slice, index);
+	*number = qcow2_slice_number(slice);
 	*table = raw & QCOW2_L1_HOFF_MASK;
 	*copied = raw & QCOW2_OFLAG_COPIED;
 	verdict = QCOW2_OK;
@@ -368,8 +368,8 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 		extent->len = min(len, done);
 		return;
 	}
-	extent->number = max(number, READ_ONCE(slice->number));
 	if (len <= done && extent_is_data(map, slice, index, copied, extent)) {
+		extent->number = max(number, qcow2_slice_number(slice));
 		rcu_read_unlock();
 		extent->len = len;
 		extent->hoff += inside;
@@ -384,6 +384,7 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 	/* A run of data that begins at its place is there as a whole. */
 	if (!why && unlikely(geo->data_file))
 		why = qcow2_map_entry(map, slice, goff, &entry);
+	extent->number = max(number, qcow2_slice_number(slice));
 	if (why)
 		extent_broken(extent, why, done);
 	rcu_read_unlock();

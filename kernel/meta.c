@@ -61,6 +61,7 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 	spin_lock_init(&meta->lock);
 	INIT_LIST_HEAD(&meta->dirty);
 	INIT_LIST_HEAD(&meta->writing);
+	INIT_LIST_HEAD(&meta->loads);
 	meta->nr_dirty = 0;
 	meta->staged = 1;
 	meta->written = 0;
@@ -118,16 +119,59 @@ void qcow2_meta_put(struct qcow2_slice *slice)
 		slice_free(slice);
 }
 
+/*
+ * A slice that is being read from the image. Whoever reads it too may be done first, change it, see
+ * it written and evicted: then what this read brings may be older than what is on the disk.
+ */
+struct load {
+	struct list_head list;		/* M: on meta->loads */
+	unsigned long key;
+	bool is_old;			/* M */
+};
+
+static void load_begin(struct qcow2_meta *meta, struct load *load, unsigned long key)
+{
+	unsigned long flags;
+
+	load->key = key;
+	load->is_old = false;
+	spin_lock_irqsave(&meta->lock, flags);
+	list_add(&load->list, &meta->loads);
+	spin_unlock_irqrestore(&meta->lock, flags);
+}
+
+static bool load_end(struct qcow2_meta *meta, struct load *load)
+{
+	lockdep_assert_held(&meta->lock);
+	list_del(&load->list);
+	return load->is_old;
+}
+
+static void __loads_are_old(struct qcow2_meta *meta, unsigned long key)
+{
+	struct load *load;
+
+	lockdep_assert_held(&meta->lock);
+	list_for_each_entry(load, &meta->loads, list) {
+		if (load->key == key)
+			load->is_old = true;
+	}
+}
+
 /* Remove @slice from the cache; the caller has made sure that nobody else does. */
 static void slice_erase(struct qcow2_slice *slice)
 {
 	struct qcow2_meta *meta = slice->meta;
-	unsigned long flags;
+	unsigned long key = slice_key(meta, slice->hoff), flags;
 
-	xa_lock_irqsave(&meta->slices, flags);
-	if (xa_load(&meta->slices, slice_key(meta, slice->hoff)) == slice)
-		__xa_erase(&meta->slices, slice_key(meta, slice->hoff));
-	xa_unlock_irqrestore(&meta->slices, flags);
+	spin_lock_irqsave(&meta->lock, flags);
+	if (slice->changed)
+		__loads_are_old(meta, key);
+	xa_lock(&meta->slices);
+	if (xa_load(&meta->slices, key) == slice)
+		__xa_erase(&meta->slices, key);
+	xa_unlock(&meta->slices);
+	spin_unlock_irqrestore(&meta->lock, flags);
 }
 
 /* A changed slice is pinned by its list. */
@@ -244,6 +288,8 @@ static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
 	xa_unlock(&meta->slices);
 	if (xa_is_err(old))
 		return ERR_PTR(xa_err(old));
+	/* If it was here before, its words may be in a commit that is written and not durable. */
+	slice->number = meta->written;
 	atomic_inc(&slice->pins);
 	spin_lock(&cache->lock);
 	list_add(&slice->lru, &cache->lru);
@@ -259,6 +305,8 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	struct qcow2_slice *slice, *got;
 	unsigned long key = slice_key(meta, hoff);
 	unsigned long flags;
+	struct load load;
+	bool has_place, is_old;
 
 	got = qcow2_meta_find(meta, hoff);
 	if (got) {
@@ -269,20 +317,22 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	while (atomic64_read(&meta->cache->cached) >= meta->cache->limit &&
 	       qcow2_cache_evict(meta->cache))
 		;
+	load_begin(meta, &load, key);
 	slice = qcow2_meta_load(meta, hoff, kind, NULL);
-	if (IS_ERR(slice))
-		return slice;
-	if (xa_reserve_irq(&meta->slices, key, GFP_NOIO)) {
-		qcow2_meta_put(slice);
-		return ERR_PTR(-ENOMEM);
-	}
+	has_place = !IS_ERR(slice) && !xa_reserve_irq(&meta->slices, key, GFP_NOIO);
 	spin_lock_irqsave(&meta->lock, flags);
-	if (valid && !valid(arg))
+	is_old = load_end(meta, &load);
+	if (IS_ERR(slice))
+		got = slice;
+	else if (!has_place)
+		got = ERR_PTR(-ENOMEM);
+	else if (is_old || (valid && !valid(arg)))
 		got = ERR_PTR(-EAGAIN);
 	else
 		got = __meta_insert(meta, slice);
 	spin_unlock_irqrestore(&meta->lock, flags);
-	xa_cmpxchg_irq(&meta->slices, key, XA_ZERO_ENTRY, NULL, 0);	/* if it is not used */
+	if (has_place)
+		xa_cmpxchg_irq(&meta->slices, key, XA_ZERO_ENTRY, NULL, 0); /* if it is not used */
 	if (got != slice)
 		qcow2_meta_put(slice);
 	return got;
@@ -345,12 +395,15 @@ void qcow2_meta_drop_all(struct qcow2_meta *meta)
 	qcow2_meta_thaw(meta, meta->written);
 	list_for_each_entry_safe(slice, next, &meta->dirty, dirty)
 		qcow2_meta_abandon(slice);
+	/* What the shrinker is about to free must not be found, and be freed twice. */
+	qcow2_meta_shrink_pause();
 	xa_for_each(&meta->slices, key, slice) {
 		qcow2_meta_pin(slice);
 		slice_drop(slice);
 		qcow2_meta_put(slice);
 		cond_resched();
 	}
+	qcow2_meta_shrink_go_on();
 }
 
 /*
@@ -417,7 +470,9 @@ static bool __slice_change(struct qcow2_slice *slice)
 		if (meta->changed)
 			meta->changed(meta);
 	}
+	slice->changed = true;
 	WRITE_ONCE(slice->number, meta->staged);
+	smp_wmb();	/* pairs with qcow2_slice_number(): the change comes behind it */
 	return true;
 }
 

@@ -49,7 +49,9 @@ struct qcow2_slice {
 	/* M: reserved for the first change while frozen; a glance without M is checked under it */
 	__be64 *spare;
 	seqcount_spinlock_t seq;	/* M: changes of entries of two words */
-	u64 number;			/* M: last commit that has to contain a change, 0 = none */
+	/* M: last commit that may have to contain a change; of one read anew the last written */
+	u64 number;
+	bool changed;			/* M: since it was read */
 	struct list_head dirty;		/* M: on meta->dirty, changed for commit meta->staged */
 	struct list_head writing;	/* M: on meta->writing, frozen */
 	struct list_head lru;		/* C */
@@ -79,6 +81,7 @@ struct qcow2_meta {
 	u64 durable;			/* commit work: of the last one that a barrier followed */
 	struct list_head dirty;		/* M */
 	struct list_head writing;	/* M */
+	struct list_head loads;		/* M: reads on their way, see meta.c */
 	unsigned int nr_dirty;		/* M, but for throttle and status: slices on either list */
 	/* I: called under M when a slice is added to dirty */
 	void (*changed)(struct qcow2_meta *meta);
@@ -136,6 +139,16 @@ void qcow2_meta_forget(struct qcow2_meta *meta, u64 hoff);
 static inline u64 qcow2_slice_word(const struct qcow2_slice *slice, u32 index)
 {
 	return be64_to_cpu(READ_ONCE(READ_ONCE(slice->data)[index]));
+}
+
+/*
+ * The commit that the words read from @slice before are in, or a later one. It is written before
+ * the word it goes with (qcow2_meta_change()), so it is read behind it.
+ */
+static inline u64 qcow2_slice_number(const struct qcow2_slice *slice)
+{
+	smp_rmb();	/* pairs with __slice_change() */
+	return READ_ONCE(slice->number);
 }
 
 /*

@@ -59,6 +59,16 @@ static unsigned long shrink_scan(struct shrinker *shrinker, struct shrink_contro
 	return freed >> UNIT_SHIFT;
 }
 
+void qcow2_meta_shrink_pause(void)
+{
+	mutex_lock(&caches_lock);
+}
+
+void qcow2_meta_shrink_go_on(void)
+{
+	mutex_unlock(&caches_lock);
+}
+
 static struct qcow2_shrinker ours;
 
 int qcow2_meta_shrink_init(void)
