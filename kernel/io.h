@@ -18,6 +18,7 @@ struct qcow2_io {
 	bool queue_when_full;		/* I */
 	unsigned int full_timeout_s;	/* I: 0 = for ever */
 	void (*event)(struct qcow2_io *io, enum qcow2_event event); /* I: any context */
+	bool (*noflush_suspending)(struct qcow2_io *io); /* I: as dm core sees it; any context */
 	atomic_t deferred;		/* requests that .map kept */
 	wait_queue_head_t idle;		/* deferred went to zero */
 	spinlock_t lock;
@@ -40,8 +41,8 @@ int qcow2_io_map(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req
 int qcow2_io_end(struct qcow2_io *io, struct bio *bio, struct qcow2_request *req,
 		 blk_status_t *error);
 
-/* presuspend: nobody waits for space any more; @noflush: requests go back to dm core. */
-void qcow2_io_stop_parking(struct qcow2_io *io, bool noflush);
+/* presuspend: nobody waits for space any more; without flush requests go back to dm core. */
+void qcow2_io_stop_parking(struct qcow2_io *io);
 /* presuspend_undo, resume: waiting is allowed again. */
 void qcow2_io_start_parking(struct qcow2_io *io);
 /*

@@ -22,12 +22,19 @@ static void set_full(struct qcow2_io *io, bool full)
 /* Somebody begins to wait for space; the first one starts the clock. */
 static void __start_clock(struct qcow2_io *io)
 {
+	u64 ticks = (u64)io->full_timeout_s * HZ;
+
 	lockdep_assert_held(&io->lock);
-	if (io->full_timeout_s)
+	if (ticks)
 		queue_delayed_work(io->chain->free_lane, &io->timeout,
-				   msecs_to_jiffies(1000 * (u64)io->full_timeout_s));
+				   min_t(u64, ticks, MAX_JIFFY_OFFSET));
 }
 
+/*
+ * A suspend without flush that is interrupted sends down what dm core had held
+ * back, and only then tells us (presuspend_undo). In between dm core takes
+ * nothing back, and would make an error of it: what finds no space waits.
+ */
 void qcow2_io_park(struct qcow2_request *req)
 {
 	struct qcow2_io *io = req->io;
@@ -38,10 +45,9 @@ void qcow2_io_park(struct qcow2_request *req)
 	set_full(io, true);
 	qcow2_request_end_change(req);
 	spin_lock_irq(&io->lock);
-	if (io->no_parking) {
-		if (io->noflush)
-			status = BLK_STS_DM_REQUEUE;
-	} else if (io->queue_when_full && !io->gave_up) {
+	if (io->no_parking && io->noflush && io->noflush_suspending(io)) {
+		status = BLK_STS_DM_REQUEUE;
+	} else if ((!io->no_parking || io->noflush) && io->queue_when_full && !io->gave_up) {
 		list_add_tail(&req->parked, &io->parked);
 		WRITE_ONCE(io->nr_parked, io->nr_parked + 1);
 		__start_clock(io);
@@ -113,8 +119,9 @@ void qcow2_io_full_timeout(struct work_struct *work)
 		qcow2_commit_impatient(&io->chain->commit, true);
 }
 
-void qcow2_io_stop_parking(struct qcow2_io *io, bool noflush)
+void qcow2_io_stop_parking(struct qcow2_io *io)
 {
+	bool noflush = io->noflush_suspending(io);
 	LIST_HEAD(list);
 
 	spin_lock_irq(&io->lock);
@@ -143,7 +150,10 @@ void qcow2_io_retry(struct qcow2_io *io)
 		qcow2_io_queue(req);
 	}
 	if (io->chain->writable) {
-		qcow2_commit_impatient(&io->chain->commit, !io->queue_when_full);
+		/* Also beside a suspend, during which nobody may wait. */
+		spin_lock_irq(&io->lock);
+		qcow2_commit_impatient(&io->chain->commit, !io->queue_when_full || io->no_parking);
+		spin_unlock_irq(&io->lock);
 		qcow2_io_commit_stalled(io, READ_ONCE(io->chain->commit.stalled));
 		qcow2_commit_kick(&io->chain->commit);
 	}

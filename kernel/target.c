@@ -66,6 +66,11 @@ static void io_event(struct qcow2_io *io, enum qcow2_event event)
 	qcow2_target_event(container_of(io, struct qcow2_target, io));
 }
 
+static bool io_noflush_suspending(struct qcow2_io *io)
+{
+	return dm_noflush_suspending(container_of(io, struct qcow2_target, io)->ti);
+}
+
 static void check_done(struct qcow2_check *check)
 {
 	qcow2_target_event(container_of(check, struct qcow2_target, check));
@@ -147,6 +152,7 @@ static struct qcow2_target *target_alloc(struct dm_target *ti)
 	qcow2_check_init(&t->check, &t->chain, check_done);
 	t->io.chain = &t->chain;
 	t->io.event = io_event;
+	t->io.noflush_suspending = io_noflush_suspending;
 	return t;
 }
 
@@ -285,7 +291,7 @@ static void target_presuspend(struct dm_target *ti)
 {
 	struct qcow2_target *t = ti->private;
 
-	qcow2_io_stop_parking(&t->io, dm_noflush_suspending(ti));
+	qcow2_io_stop_parking(&t->io);
 }
 
 static void target_presuspend_undo(struct dm_target *ti)

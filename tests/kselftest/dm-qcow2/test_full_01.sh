@@ -44,10 +44,12 @@ fill 2>/dev/null && fail "a full device took everything"
 is q space full
 ok "full_timeout"
 detach q
-attach q "$LOOP"
+attach q "$LOOP" full_timeout 4294968	# more milliseconds than 32 bits have
 fill 2>/dev/null &
 writer=$!
 soon q parked 1
+sleep 2
+is q parked 1
 timeout 20 dmsetup suspend --nolockfs q || fail "suspend hangs on a parked write"
 is q parked 0
 dmsetup resume q

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-# All of the disk below has its space, but for two slices of an L2 table: those of 256 MiB and of 288 MiB.
+# All of the disk below has its space, but for three slices of an L2 table: those of 256, 288 and 320 MiB.
 truncate -s 96M small.raw
 mkfs.ext4 -q -F -m 0 small.raw
 mkdir small
@@ -29,7 +29,7 @@ with open(sys.argv[1], "rb") as file:
     print(struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00)
 PY
 )
-fallocate -p -o $((table + 8 * 4096)) -l 8192 small/disk.raw
+fallocate -p -o $((table + 8 * 4096)) -l 12288 small/disk.raw
 blockdev --flushbufs "$LOOP"
 sync
 dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
@@ -72,5 +72,25 @@ dmsetup message q 0 retry
 want "a flush with space again" flushed
 detach q
 clean "$LOOP"
+ok "space again, after an error"
+
+# Who answers the event with retries must not make those wait again that a suspend lets go.
+dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
+sync
+attach q "$LOOP" full_timeout 0 commit_ms 60000
+write_there 1024
+flushed &
+flush=$!
+soon q space full
+(while dmsetup message q 0 retry 2>/dev/null; do :; done) &
+retries=$!
+sleep 1
+timeout 30 dmsetup suspend --nolockfs q || fail "retries keep the suspend waiting"
+kill $retries
+wait $flush && fail "a flush without space was answered with success"
+dmsetup resume q
+is q mode lost
+detach q
+ok "retries beside a suspend"
 losetup -d "$LOOP"
 umount small
