@@ -55,6 +55,19 @@ void qcow2_io_started(struct qcow2_io *io)
 	}
 }
 
+/*
+ * What has written its cluster goes on in a lane of its own: in that of the writes a lane-full of others may wait for
+ * the memory that it will give back.
+ */
+static struct workqueue_struct *lane_of(const struct qcow2_request *req)
+{
+	const struct qcow2_chain *chain = req->chain;
+
+	if (!qcow2_io_is_change(req->bio))
+		return chain->read_lane;
+	return req->step >= QCOW2_STEP_STAGE ? chain->free_lane : chain->write_lane;
+}
+
 void qcow2_io_queue(struct qcow2_request *req)
 {
 	struct qcow2_chain *chain = req->chain;
@@ -63,7 +76,7 @@ void qcow2_io_queue(struct qcow2_request *req)
 		return;
 	if (qcow2_io_is_change(req->bio))
 		qcow2_request_begin_change(req);
-	queue_work(qcow2_io_is_change(req->bio) ? chain->write_lane : chain->read_lane, &req->work);
+	queue_work(lane_of(req), &req->work);
 }
 
 /* What only a request needs that .map keeps: the others shall not pay for it. */
