@@ -331,7 +331,8 @@ static void trim_tail(struct qcow2_chain *chain)
 	u64 end;
 
 	if (!top->backend.file || qcow2_commit_mode(&chain->commit) != QCOW2_MODE_RW ||
-	    qcow2_refcount_used_end(&top->rc, &end))
+	    qcow2_backend_size(&top->backend) <= top->map.old_end ||
+	    qcow2_refcount_used_end(&top->rc, top->map.old_end, &end))
 		return;
 	end = max(end, top->map.old_end);
 	if (end < qcow2_backend_size(&top->backend))

@@ -4,9 +4,9 @@
  * The set of metadata clusters: an open hash that readers walk under RCU, and
  * ranges that do not change.
  */
-#include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
+#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include "metaset.h"
@@ -17,6 +17,7 @@
 
 struct qcow2_metaset_table {
 	struct rcu_head rcu;
+	u64 factor;			/* odd, and unknown to who made the image */
 	u32 bits;
 	u64 filled;			/* slots that are not empty */
 	u64 live;
@@ -86,10 +87,19 @@ static bool is_fixed(const struct qcow2_metaset *set, u64 hclu)
 	return low < set->nr_fixed && hclu >= set->fixed[low].first;
 }
 
+/*
+ * Where to look first. An image whose clusters all had one place would make each look a walk over
+ * all of them, so the factor is drawn by lot: then no two values collide but by chance.
+ */
+static u64 table_slot(const struct qcow2_metaset_table *table, u64 value)
+{
+	return value * table->factor >> (64 - table->bits);
+}
+
 static void table_put(struct qcow2_metaset_table *table, u64 value)
 {
 	u64 mask = (1ULL << table->bits) - 1;
-	u64 i = hash_64(value, table->bits);
+	u64 i = table_slot(table, value);
 
 	while (table->slots[i] != SLOT_EMPTY)
 		i = (i + 1) & mask;
@@ -102,7 +112,7 @@ static void table_put(struct qcow2_metaset_table *table, u64 value)
 static u64 *table_find(const struct qcow2_metaset_table *table, u64 value)
 {
 	u64 mask = (1ULL << table->bits) - 1;
-	u64 i = hash_64(value, table->bits);
+	u64 i = table_slot(table, value);
 	u64 found;
 
 	while ((found = READ_ONCE(table->slots[i])) != SLOT_EMPTY) {
@@ -130,6 +140,7 @@ static int __metaset_grow(struct qcow2_metaset *set, u64 more)
 	if (!new)
 		return -ENOMEM;
 	new->bits = bits;
+	new->factor = get_random_u64() | 1;
 	for (i = 0; old && i < 1ULL << old->bits; i++) {
 		if (old->slots[i] > SLOT_REMOVED)
 			table_put(new, old->slots[i]);

@@ -303,13 +303,15 @@ bool qcow2_refcount_census(struct qcow2_refcount *rc)
 	return more;
 }
 
-int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 *end)
+int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 from, u64 *end)
 {
+	u64 first = qcow2_to_clu(rc->geo, from) >> rc->geo->refblock_bits;
+	u64 last = qcow2_to_clu(rc->geo, *rc->end) >> rc->geo->refblock_bits;
 	u64 index, used, highest = 0;
 	int ret = 0;
 
 	mutex_lock(&rc->lock);
-	for (index = qcow2_reftable_entries(rc); index-- > 0 && !highest; ) {
+	for (index = min(last + 1, qcow2_reftable_entries(rc)); index-- > first && !highest; ) {
 		ret = __count_block(rc, index, &used, &highest);
 		if (ret)
 			break;
