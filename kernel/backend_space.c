@@ -67,7 +67,7 @@ static int extend_file(struct qcow2_backend *backend, u64 end)
 {
 	u64 limit = file_inode(backend->file)->i_sb->s_maxbytes;
 	u64 size = qcow2_backend_size(backend);
-	u64 old = size, step, target;
+	u64 step, target;
 	int ret = 0;
 
 	if (end > limit)
@@ -89,10 +89,11 @@ static int extend_file(struct qcow2_backend *backend, u64 end)
 	size = qcow2_backend_size(backend);
 	if (size >= end)
 		return 0;
-	ret = grow_file(backend, size, end);
-	if (ret && qcow2_backend_size(backend) > old)
-		vfs_truncate(&backend->file->f_path, old);
-	return qcow2_backend_error(ret);
+	/*
+	 * A part that is left stays until the next suspend trims it: a guest's write behind the
+	 * old end may have been answered meanwhile.
+	 */
+	return qcow2_backend_error(grow_file(backend, size, end));
 }
 
 int qcow2_backend_extend(struct qcow2_backend *backend, u64 end)
