@@ -3,7 +3,7 @@
 /*
  * Preloaded into qcow2ctl: everything that changes a file is noted, in order,
  * in the file that QCOW2_RECORD names. A record is a head and, of a write, the
- * bytes. After change number QCOW2_AFTER (0 is the first) the process gets the
+ * bytes; that a new file gets its name is one, too. After change number QCOW2_AFTER (0 is the first) the process gets the
  * signal QCOW2_SIGNAL.
  */
 #include <dlfcn.h>
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 struct head {
-	uint64_t op;		/* 'w' write, 's' sync, 't' truncate, 'p' punch */
+	uint64_t op;		/* 'w' write, 's' sync, 't' truncate, 'p' punch, 'l' link */
 	uint64_t inode;
 	uint64_t offset;
 	uint64_t length;
@@ -100,6 +100,37 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
 	return fallocate64(fd, mode, offset, length);
+}
+
+/* What has a name now is opened once more: by it the inode is found. */
+static void note_name(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	note('l', fd, 0, 0, NULL);
+	close(fd);
+}
+
+int linkat(int from, const char *old, int to, const char *path, int flags)
+{
+	int (*real)(int from, const char *old, int to, const char *path, int flags) =
+		dlsym(RTLD_NEXT, "linkat");
+	int ret = real(from, old, to, path, flags);
+
+	if (!ret)
+		note_name(path);
+	return ret;
+}
+
+int renameat2(int from, const char *old, int to, const char *path, unsigned int flags)
+{
+	int (*real)(int from, const char *old, int to, const char *path, unsigned int flags) =
+		dlsym(RTLD_NEXT, "renameat2");
+	int ret = real(from, old, to, path, flags);
+
+	if (!ret)
+		note_name(path);
+	return ret;
 }
 
 int fdatasync(int fd)
