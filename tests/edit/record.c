@@ -4,7 +4,7 @@
  * Preloaded into qcow2ctl: everything that changes a file is noted, in order,
  * in the file that QCOW2_RECORD names. A record is a head and, of a write, the
  * bytes; that a new file gets its name is one, too. After change number QCOW2_AFTER (0 is the first) the process gets the
- * signal QCOW2_SIGNAL.
+ * signal QCOW2_SIGNAL; with QCOW2_READS, after read number QCOW2_AFTER.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -38,7 +38,7 @@ static void __attribute__((constructor)) start(void)
 
 static void count(char op)
 {
-	if (op != 's' && !left--)
+	if (op != 's' && (op == 'r') == !!getenv("QCOW2_READS") && !left--)
 		raise(atoi(getenv("QCOW2_SIGNAL")));
 }
 
@@ -54,6 +54,16 @@ static void note(char op, int fd, uint64_t offset, uint64_t length, const void *
 	if (write(record_fd, &head, sizeof(head)) != sizeof(head) ||
 	    (data && write(record_fd, data, length) != (ssize_t)length))
 		abort();
+}
+
+ssize_t pread64(int fd, void *data, size_t length, off64_t offset)
+{
+	ssize_t (*real)(int fd, void *data, size_t length, off64_t offset) = dlsym(RTLD_NEXT, "pread64");
+	ssize_t done = real(fd, data, length, offset);
+
+	if (getenv("QCOW2_READS"))
+		count('r');
+	return done;
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t length, off64_t offset)
