@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # A repair that dies at any of its writes leaves the image as it was, or mended.
+# seconds=40
 
 here=$(dirname "$(readlink -f "$0")")
 # Where direct I/O has units of 512 bytes, or any: a tear has that many.
