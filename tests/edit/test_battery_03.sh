@@ -51,7 +51,6 @@ else
 fi
 
 # A base that another program writes: its header is read and named, but it is not attached.
-# shellcheck disable=SC2154 # coproc
 coproc holder { exec qemu-io -f qcow2 default 2>&1; }
 echo "read 0 512" >&"${holder[1]}"
 until read -r said <&"${holder[0]}" && [[ $said == *"read 512/512"* ]]; do :; done
@@ -64,6 +63,7 @@ hints "clone: locked base: what helps" "end the virtual machine"
 holds "clone: locked base: no overlay is left" absent cloned
 fails 6 "external: locked base" "^qcow2ctl: ./default: .*locked by another process" snapshot create --external made ./default
 holds "external: locked base: no overlay is left" absent made
+# shellcheck disable=SC2154 # coproc
 pid=$holder_PID
 echo quit >&"${holder[1]}"
 wait "$pid"
