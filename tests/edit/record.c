@@ -3,8 +3,9 @@
 /*
  * Preloaded into qcow2ctl: everything that changes a file is noted, in order,
  * in the file that QCOW2_RECORD names. A record is a head and, of a write, the
- * bytes; that a new file gets its name is one, too. After change number QCOW2_AFTER (0 is the first) the process gets the
- * signal QCOW2_SIGNAL; with QCOW2_READS, after read number QCOW2_AFTER.
+ * bytes; that a new file gets its name is one, too. After change number
+ * QCOW2_AFTER (0 is the first) the process gets the signal QCOW2_SIGNAL; with
+ * QCOW2_READS, after read number QCOW2_AFTER.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -58,7 +59,8 @@ static void note(char op, int fd, uint64_t offset, uint64_t length, const void *
 
 ssize_t pread64(int fd, void *data, size_t length, off64_t offset)
 {
-	ssize_t (*real)(int fd, void *data, size_t length, off64_t offset) = dlsym(RTLD_NEXT, "pread64");
+	ssize_t (*real)(int fd, void *data, size_t length, off64_t offset) =
+		dlsym(RTLD_NEXT, "pread64");
 	ssize_t done = real(fd, data, length, offset);
 
 	if (getenv("QCOW2_READS"))
