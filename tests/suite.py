@@ -41,11 +41,13 @@ class Suite:
         return not self.words or any(fnmatch.fnmatch(test, f"*{word}*") for word in self.words)
 
     def report(self, verdict, test, text="", details=""):
-        """Count a test and print its line; details of a failure are printed below it."""
+        """Count a test and print its line; below it details of a failure, or what a test that passed measured beside another."""
         with self.lock:
             self.counts[verdict] += 1
             line = f"{verdict:8}{self.name} {test}{' ' + text if text else ''}"
             print(line, flush=True)
+            for found in re.findall(r"^# .*\bratio\b.*", details, re.M) if verdict == "passed" else ():
+                print(f"        | {found}", flush=True)
             if verdict == "failed":
                 hint = [line for line in details.splitlines() if re.match(r"\s*(not ok|# |vm-run: )", line)]
                 self.failures.append("\n".join([line] + [f"        | {text}" for text in hint[:6]]))

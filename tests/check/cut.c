@@ -2,7 +2,8 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * To be loaded before a program: it dies at its CUT-th change of a file, of which only the first
- * CUT_BYTES are made (of a write). With CUT=0 it lives, and says on exit how many there were.
+ * CUT_BYTES are made (of a write). Its exit code is 99, or 98 before what is no write. With CUT=0 it
+ * lives, and says on exit how many there were.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ int ftruncate64(int fd, off64_t len)
 	int (*real)(int fd, off64_t len) = dlsym(RTLD_NEXT, "ftruncate64");
 
 	if (is_last())
-		_exit(99);
+		_exit(98);
 	return real(fd, len);
 }
 
@@ -54,7 +55,7 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t len)
 	int (*real)(int fd, int mode, off64_t offset, off64_t len) = dlsym(RTLD_NEXT, "fallocate64");
 
 	if (is_last())
-		_exit(99);
+		_exit(98);
 	return real(fd, mode, offset, len);
 }
 

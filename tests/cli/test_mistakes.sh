@@ -7,6 +7,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
+alone
 
 # mistake CODE NAME CAUSE HINT WORD...
 mistake() {

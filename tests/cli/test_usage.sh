@@ -43,6 +43,7 @@ battery move "name" "name dest.qcow2"
 battery checkpoint "" "name"
 battery changes "" "name"
 battery backup "" "--to x.qcow2 name"
+battery recover none "name"
 battery version none ""
 battery help none "help"
 

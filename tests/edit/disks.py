@@ -31,6 +31,14 @@ def records(path):
             yield chr(op), inode, offset, length, file.read(length) if op == ord("w") else b""
 
 
+def header_only(old, new, log, cluster):
+    """Has an edit changed the first cluster and nothing else, at no time? A unit of direct I/O may be longer."""
+    for op, _, offset, length, data in log:
+        same = op == "w" and offset < cluster and data[cluster - offset:] == old[max(cluster, offset):offset + length]
+        expect(op == "s" or same, f"{op} at {offset:#x}, {length} bytes: more than the header")
+    expect(new[cluster:] == old[cluster:], "something behind the header changed")
+
+
 class Disk:
     """A file as it is after a crash, in memory and for qemu-img."""
 

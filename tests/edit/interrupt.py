@@ -3,11 +3,11 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """End qcow2ctl by a signal after each change that it makes to a file; a disk that is full; progress.
 
-interrupt.py QCOW2CTL RECORDER
+interrupt.py QCOW2CTL RECORDER [SMALL]        SMALL is a file system of 1500 KiB
 
 SIGINT before the header's write: exit 1, a sentence, the old image with its old length. Later: as if
 nothing had happened. SIGKILL at any time: the old image or the new one, no lock left, and the next
-call does the whole edit.
+call does the whole edit. A repair is an edit, too; a check ends after any of its reads, or says what it always says.
 """
 
 import json
@@ -15,6 +15,7 @@ import os
 import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import qcow2  # noqa: E402 pylint: disable=wrong-import-position
 from varieties import OVERLAYS, VARIETIES, create, io, run  # noqa: E402 pylint: disable=wrong-import-position
 
 TOOL, RECORDER = map(os.path.abspath, sys.argv[1:3])
+SMALL = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
 EDITS = (
     ("v2", ["snapshot", "create", "./work", "new"]), ("default", ["snapshot", "apply", "./work", "1"]),
     ("extended", ["snapshot", "delete", "./work", "1"]), ("longer-backing", ["resize", "./work", "+200M"]),
@@ -101,7 +103,7 @@ def changes(words, known={}):  # pylint: disable=dangerous-default-value
         if os.path.exists("log"):
             os.unlink("log")
         env = dict(os.environ, LD_PRELOAD=RECORDER, QCOW2_RECORD="log")
-        subprocess.run([TOOL, *words], env=env, check=True)
+        subprocess.run([TOOL, *words], env=env, check=True, stdout=subprocess.DEVNULL)
         with open("log", "rb") as file:
             data, at, count = file.read(), 0, 0
         while at < len(data):
@@ -127,32 +129,112 @@ def signals(variety, words):
         cut(words, number, views, before)
 
 
+def damaged(path, kind):
+    """Make an image with counts and flags that are wrong; what it shows is not."""
+    VARIETIES[kind](path)
+    image = qcow2.load(path)
+    data = bytearray(image.data)
+    block, = struct.unpack_from(">Q", data, struct.unpack_from(">Q", data, 48)[0])
+    end = len(data) // image.cluster
+    data += bytes(8 * image.cluster)
+    for cluster in range(min(end + 8, image.cluster // 2)):
+        used = data[block + 2 * cluster:block + 2 * cluster + 2] != b"\0\0"
+        if cluster % 3 == 2:
+            struct.pack_into(">H", data, block + 2 * cluster, 0 if used else 1)
+    table = image.l1[0] & qcow2.OFFSET
+    for number in range(0, 40, 2):
+        entry, = struct.unpack_from(">Q", data, table + 8 * number)
+        struct.pack_into(">Q", data, table + 8 * number, entry ^ (1 << 63 if entry & qcow2.OFFSET else 0))
+    with open(path, "wb") as file:
+        file.write(data)
+    expect(qcow2.load(path).views() == image.views(), "it shows something else")
+
+
+def verdict(path="work"):
+    """Return what check says."""
+    return call(["check", f"./{path}"])
+
+
+def repairs(kind):
+    """Signals while an image is repaired: as it was, or mended; and a second repair does what is left."""
+    damaged("image", kind)
+    shutil.copy("image", "work")
+    views, before, length = qcow2.load("image").views(), verdict(), os.path.getsize("image")
+    words = ["repair", "./work"]
+    expect(before[0] == 2, f"check of the damaged image: exit {before[0]}")
+    number = changes(words)
+    expect(number > 1 and verdict()[0] == 0, "not repaired")
+    interrupted = 0
+    for which in (signal.SIGINT, signal.SIGKILL):
+        for after in range(number):
+            shutil.copy("image", "work")
+            rc, said = call(words, after, which)
+            what = f"signal {which} after change {after}: "
+            expect(qcow2.load("work").views() == views, what + "shows something else")
+            if which == signal.SIGINT and rc == 1:
+                interrupted += 1
+                expect("interrupted (INT)" in said, f"{what}{said}")
+                expect(verdict() == before and os.path.getsize("work") == length, f"{what}not as it was: {verdict()}")
+            elif which == signal.SIGINT:
+                expect(rc == 0 and said.startswith("repaired: "), f"{what}exit {rc}: {said}")
+                expect(verdict()[0] == 0, what + "not repaired")
+            else:
+                expect(rc == -which, f"{what}exit {rc}: {said}")
+            if rc:
+                rc, said = call(words)
+                expect(rc == 0, f"{what}not repaired a second time: exit {rc}: {said}")
+            clean("work")
+            expect(verdict()[0] == 0 and qcow2.load("work").views() == views, what + "not repaired in the end")
+    expect(interrupted > 0, "no signal interrupted it")
+
+
+def checks(kind):
+    """SIGINT after each read of a check: exit 1 and a sentence, or what it says without; the image stays as it is."""
+    damaged("work", kind)
+    with open("work", "rb") as file:
+        old = file.read()
+    whole, interrupted = verdict(), 0
+    os.environ["QCOW2_READS"] = "1"
+    try:
+        for after in range(1000):
+            rc, said = call(["check", "./work"], after)
+            if rc == 1:
+                interrupted += 1
+                expect("cannot check: interrupted (INT)\n" in said, f"after read {after}: {said}")
+            else:
+                expect((rc, said) == whole, f"after read {after}: exit {rc}: {said}")
+            if rc != 1 and after > 100:
+                break
+    finally:
+        del os.environ["QCOW2_READS"]
+    with open("work", "rb") as file:
+        expect(file.read() == old, "check wrote")
+    expect(interrupted > 0, "no signal interrupted it")
+    expect(call(["repair", "./work"])[0] == 0, "somebody has a lock")
+
+
 def full():
     """A file system without space: exit 8, and the old image."""
-    os.mkdir("small")
-    run("mount", "-t", "tmpfs", "-o", "size=1500k", "none", "small")
-    try:
-        create("small/image", "cluster_size=4k", 64 << 20)
-        io("small/image", *(f"write -P 1 {2 * number}M 4k" for number in range(28)))
-        with open("small/rest", "wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 4096)
-            except OSError:
-                pass
-        old, length = qcow2.load("small/image").views(), os.path.getsize("small/image")
-        words = ["snapshot", "create", "./small/image", "new"]
-        rc, said = call(words)
-        expect(rc == 8 and "No space left" in said, f"exit {rc}: {said}")
-        clean("small/image")
-        expect(qcow2.load("small/image").views() == old, "not as it was")
-        expect(os.path.getsize("small/image") == length, "longer than it was")
-        os.unlink("small/rest")
-        rc, said = call(words)
-        expect(rc == 0, f"with space again: exit {rc}: {said}")
-        clean("small/image")
-    finally:
-        run("umount", "small")
+    os.chdir(SMALL)
+    create("image", "cluster_size=4k", 64 << 20)
+    io("image", *(f"write -P 1 {2 * number}M 4k" for number in range(28)))
+    with open("rest", "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    old, length = qcow2.load("image").views(), os.path.getsize("image")
+    words = ["snapshot", "create", "./image", "new"]
+    rc, said = call(words)
+    expect(rc == 8 and "No space left" in said, f"exit {rc}: {said}")
+    clean("image")
+    expect(qcow2.load("image").views() == old, "not as it was")
+    expect(os.path.getsize("image") == length, "longer than it was")
+    os.unlink("rest")
+    rc, said = call(words)
+    expect(rc == 0, f"with space again: exit {rc}: {said}")
+    clean("image")
 
 
 def progress():
@@ -188,7 +270,8 @@ def main():
     failed = number = 0
     print("KTAP version 1")
     cases = [(f"{' '.join(words)} of {variety}", signals, (variety, words)) for variety, words in EDITS]
-    cases += [("full disk", full, ()) if os.geteuid() == 0 else ("full disk # SKIP may not mount", int, ()),
+    cases += [("repair of damaged 4k", repairs, ("4k",)), ("check of damaged v2", checks, ("v2",))]
+    cases += [("full disk", full, ()) if SMALL else ("full disk # SKIP may not mount", int, ()),
               ("progress", progress, ())]
     for name, function, arguments in cases:
         with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:

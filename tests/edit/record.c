@@ -3,8 +3,9 @@
 /*
  * Preloaded into qcow2ctl: everything that changes a file is noted, in order,
  * in the file that QCOW2_RECORD names. A record is a head and, of a write, the
- * bytes. After change number QCOW2_AFTER (0 is the first) the process gets the
- * signal QCOW2_SIGNAL.
+ * bytes; that a new file gets its name is one, too. After change number
+ * QCOW2_AFTER (0 is the first) the process gets the signal QCOW2_SIGNAL; with
+ * QCOW2_READS, after read number QCOW2_AFTER.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 struct head {
-	uint64_t op;		/* 'w' write, 's' sync, 't' truncate, 'p' punch */
+	uint64_t op;		/* 'w' write, 's' sync, 't' truncate, 'p' punch, 'l' link */
 	uint64_t inode;
 	uint64_t offset;
 	uint64_t length;
@@ -38,7 +39,7 @@ static void __attribute__((constructor)) start(void)
 
 static void count(char op)
 {
-	if (op != 's' && !left--)
+	if (op != 's' && (op == 'r') == !!getenv("QCOW2_READS") && !left--)
 		raise(atoi(getenv("QCOW2_SIGNAL")));
 }
 
@@ -54,6 +55,17 @@ static void note(char op, int fd, uint64_t offset, uint64_t length, const void *
 	if (write(record_fd, &head, sizeof(head)) != sizeof(head) ||
 	    (data && write(record_fd, data, length) != (ssize_t)length))
 		abort();
+}
+
+ssize_t pread64(int fd, void *data, size_t length, off64_t offset)
+{
+	ssize_t (*real)(int fd, void *data, size_t length, off64_t offset) =
+		dlsym(RTLD_NEXT, "pread64");
+	ssize_t done = real(fd, data, length, offset);
+
+	if (getenv("QCOW2_READS"))
+		count('r');
+	return done;
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t length, off64_t offset)
@@ -100,6 +112,37 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length)
 int fallocate(int fd, int mode, off_t offset, off_t length)
 {
 	return fallocate64(fd, mode, offset, length);
+}
+
+/* What has a name now is opened once more: by it the inode is found. */
+static void note_name(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	note('l', fd, 0, 0, NULL);
+	close(fd);
+}
+
+int linkat(int from, const char *old, int to, const char *path, int flags)
+{
+	int (*real)(int from, const char *old, int to, const char *path, int flags) =
+		dlsym(RTLD_NEXT, "linkat");
+	int ret = real(from, old, to, path, flags);
+
+	if (!ret)
+		note_name(path);
+	return ret;
+}
+
+int renameat2(int from, const char *old, int to, const char *path, unsigned int flags)
+{
+	int (*real)(int from, const char *old, int to, const char *path, unsigned int flags) =
+		dlsym(RTLD_NEXT, "renameat2");
+	int ret = real(from, old, to, path, flags);
+
+	if (!ret)
+		note_name(path);
+	return ret;
 }
 
 int fdatasync(int fd)

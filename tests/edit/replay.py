@@ -28,8 +28,9 @@ import tempfile
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import datafile  # noqa: E402 pylint: disable=wrong-import-position
+import external  # noqa: E402 pylint: disable=wrong-import-position
 import qcow2  # noqa: E402 pylint: disable=wrong-import-position
-from disks import FULL, Disk, Wrong, check, expect, records, same_as_qemu, tears  # noqa: E402 pylint: disable=wrong-import-position
+from disks import FULL, Disk, Wrong, check, expect, header_only, records, same_as_qemu, tears  # noqa: E402 pylint: disable=wrong-import-position
 from varieties import OVERLAYS, VARIETIES  # noqa: E402 pylint: disable=wrong-import-position
 
 TOOL, RECORDER = map(os.path.abspath, sys.argv[1:3])
@@ -111,12 +112,15 @@ EDITS = {
     "shrink": resize(-(3 << 20) - 65536, "--shrink"), "shrink-a-bit": resize(-40 * 1024, "--shrink"),
     "rebase": rebase, "rebase-none": rebase_none,
 }
+OTHERS = ("external", "commit")       # each with a way of its own
 
 
 # ---- Recording
 
 def call(words, log=None):
     """Run qcow2ctl; return (exit code, what it said)."""
+    if log and os.path.exists(log):
+        os.unlink(log)
     env = dict(os.environ, LD_PRELOAD=RECORDER, QCOW2_RECORD=log) if log else os.environ
     done = subprocess.run([TOOL, *words], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False)
@@ -184,8 +188,6 @@ def one_edit(variety, name):
     if not plan:
         return None
     words, wanted = plan
-    if os.path.exists("log"):
-        os.unlink("log")
     rc, said = call(["./work" if word == "IMAGE" else word for word in words], "log")
     if variety in ("counts-1", "counts-2-full") and name == "create":
         expect(rc == 9 and re.search("of (1 bit|2 bits) cannot hold one more", said), f"exit {rc}: {said}")
@@ -200,6 +202,8 @@ def one_edit(variety, name):
     expect(all(new.entries()[key] == image.entries()[key] for key in kept), "a snapshot table entry changed")
     expect(check("work") == 0, "leaks at the end")
     same_as_qemu("work", new)
+    if name.startswith("rebase"):
+        header_only(bytes(image.data), bytes(new.data), records("log"), image.cluster)
     return Replay(bytes(image.data), records("log"), [image.views(), wanted], f"{variety}/{name}").run()
 
 
@@ -266,10 +270,12 @@ def one_variety(job):
             return [(False, f"{variety}: image", str(error))]
         for name in edits:
             try:
-                if os.path.exists("image.data") and name != "commit":
+                if name in OTHERS:
+                    cuts = one_commit(variety) if name == "commit" else external.one_external(call)
+                elif os.path.exists("image.data"):
                     cuts = datafile.one_data_edit(variety, name, EDITS[name], call)
                 else:
-                    cuts = one_commit(variety) if name == "commit" else one_edit(variety, name)
+                    cuts = one_edit(variety, name)
                 if cuts:
                     results.append((True, f"{variety}: {name}: " + (f"{cuts} cuts" if cuts > 0 else "refused"), ""))
                 elif cuts == 0:
@@ -284,7 +290,7 @@ def main():
     """Run all, in two processes; print KTAP."""
     wanted = [word.partition("/")[::2] for word in sys.argv[3:]] or [(name, "") for name in (*VARIETIES, *OVERLAYS)]
     # Two file systems: they differ in the unit of direct I/O.
-    jobs = [(variety, ["commit"] if variety in OVERLAYS else [edit] if edit else list(EDITS), place)
+    jobs = [(variety, [edit] if edit else ["rebase-none", "commit"] if variety in OVERLAYS else [*EDITS, "external"], place)
             for (variety, edit), place in zip(wanted, itertools.cycle(("/dev/shm", "/dev/shm", tempfile.gettempdir())))]
     failed = number = 0
     print("KTAP version 1")

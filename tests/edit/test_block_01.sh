@@ -6,6 +6,7 @@
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
+alone
 
 io() { qemu-io -f qcow2 "$@" >/dev/null; }
 clean() { holds "$1: clean" qemu-img check -q -f qcow2 "$2"; }

@@ -7,7 +7,17 @@
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+small=
+trap '[ -z "$small" ] || umount "$small"; rm -rf "$folder"' EXIT
 
 ${CC:-cc} -D_GNU_SOURCE -O1 -shared -fPIC -o "$folder/record.so" "$here/record.c" -ldl
-python3 "$here/interrupt.py" "${QCOW2CTL:-$here/../../userspace/qcow2ctl}" "$folder/record.so"
+# What is mounted later, the namespace of the tool need not see.
+if [ "$(id -u)" = 0 ]; then
+	mkdir "$folder/small"
+	mount -t tmpfs -o size=1500k none "$folder/small"
+	small=$folder/small
+fi
+# shellcheck source=tests/edit/without.sh
+. "$here/without.sh"
+without "$folder" || exit 1
+python3 "$here/interrupt.py" "${QCOW2CTL:-$here/../../userspace/qcow2ctl}" "$folder/record.so" ${small:+"$small"}

@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Every edit of every kind of image, cut after each of its writes.
-# seconds=70
+# seconds=85
 
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")

@@ -252,6 +252,12 @@ OVERLAYS = {
     "compressed": compressed_over,
     "counts-1-over-512": over("512", 1 * MIB, "refcount_bits=1"),
     "larger-over-state": over("state", 9 * MIB),
+    "over-zstd": over("zstd", 4 * MIB, "cluster_size=16k"),
+    "extended-over-raw": over(3 << 20, 4 * MIB, "extended_l2=on,cluster_size=16k", kind="raw"),
+    "over-counts-64": over("counts-64", 1 * MIB),
+    "lazy-over-default": over("default", 4 * MIB, "lazy_refcounts=on,refcount_bits=64"),
+    "v2-over-zeros": over("zeros", 4 * MIB + 5 * 512, "compat=0.10"),
+    "larger-over-unaligned": over("unaligned", 5 * MIB, "cluster_size=32k"),
     "data-over": data_file("cluster_size=32k", 2 * MIB - 7 * KIB - 512, 3 * MIB),
     "data-extended-over": data_file("cluster_size=64k,extended_l2=on", 4 * MIB, 3 * MIB),
 }

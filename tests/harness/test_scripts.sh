@@ -34,6 +34,17 @@ done
 # A trap that does something before cleanup hands on how the test ended: or one that dies passes.
 grep -n "; cleanup' EXIT" tests/kselftest/dm-qcow2/*.sh && complain "a trap loses the exit code"
 
+# What a test that passes has measured beside another program is shown, and nothing else of it.
+mkdir -p "$temp/run/tests/speed"
+cp -r scripts "$temp/run/"
+cp tests/run tests/suite.py tests/machines.py "$temp/run/tests/"
+printf '#!/bin/sh\necho "# ours 3 ms, theirs 4 ms, ratio 75 %%"\necho "# 5 rations"\n' >"$temp/run/tests/speed/test_good_01.sh"
+chmod +x "$temp/run/tests/speed/test_good_01.sh"
+"$temp/run/tests/run" speed good >"$temp/out" || complain "run: $(cat "$temp/out")"
+[ "$(grep -cE "^passed +speed good_01|^ +\| # ours 3 ms, theirs 4 ms, ratio 75 %$" "$temp/out")" = 2 ] ||
+	complain "run: shows no ratio: $(cat "$temp/out")"
+grep -q rations "$temp/out" && complain "run: shows all that a test says"
+
 # Each rule of style, alone.
 mkdir -p "$temp/tree/kernel"
 cp -r scripts "$temp/tree/"

@@ -410,8 +410,9 @@ int edit_commit(struct edit *edit)
 		return ret;
 	refcounts_discard(&edit->counts, &edit->plan);
 	ret = shorten(edit);
-	err_debug("%s: %llu bytes written, %llu bytes of L2 tables read, %llu barriers",
+	err_debug("%s: %llu bytes written, %llu bytes read, %llu of them L2 tables, %llu barriers",
 		  edit->image->path, (unsigned long long)edit->plan.written,
-		  (unsigned long long)edit->tables.read, (unsigned long long)edit->plan.barriers);
+		  (unsigned long long)image_bytes_read(), (unsigned long long)edit->tables.read,
+		  (unsigned long long)edit->plan.barriers);
 	return ret;
 }

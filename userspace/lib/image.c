@@ -136,6 +136,13 @@ int image_open_direct(struct image *image, bool exclusive)
 	return 0;
 }
 
+static u64 bytes_read;
+
+u64 image_bytes_read(void)
+{
+	return bytes_read;
+}
+
 /* All of it, or up to the end of the file; bytes read, or negative errno. */
 static ssize_t read_all(const struct image *image, u64 hoff, char *to, size_t len)
 {
@@ -149,6 +156,7 @@ static ssize_t read_all(const struct image *image, u64 hoff, char *to, size_t le
 		if (n < 0)
 			return -errno;
 		done += n;
+		bytes_read += n;
 		/* After a short count of direct I/O there is the end of the file, or no unit. */
 		if (!n || (image->granule && (size_t)n % image->granule))
 			break;

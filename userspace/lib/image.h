@@ -53,6 +53,8 @@ int image_verify(struct image *image);
 int image_verify_damaged(struct image *image);
 /* Read; what lies beyond the end is zeros. Negative errno. */
 int image_read(const struct image *image, u64 hoff, void *buf, size_t len);
+/* How many bytes have been read so far, of all images. */
+u64 image_bytes_read(void);
 /* Write; the file grows if it has to. Negative errno. */
 int image_write(struct image *image, u64 hoff, const void *buf, size_t len);
 
