@@ -7,7 +7,10 @@
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/without.sh
+. "$HERE/without.sh"
 
+without
 scratch ext4
 create a.qcow2 16M
 attach q a.qcow2

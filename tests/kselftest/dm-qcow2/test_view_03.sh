@@ -49,8 +49,22 @@ done
 pauses resize q 20M
 shown v s1.raw
 stop_writer
-does attach --snapshot s3 a.qcow2 w
+# The tag of snapshot 4 is the id of s2: the id goes first.
+pauses snapshot create q 2
+qemu-img convert -U -l snapshot.id=2 -O raw a.qcow2 two.raw
+truncate -s 16M two.raw		# it is as long as the disk is now
+does attach --snapshot 2 a.qcow2 w
 DEVICES+=(w)
+is w view 2
+is w virtual $((16 << 20))
+shown w two.raw
+does detach w
+does attach --snapshot 4 a.qcow2 w
+is w view 4
+is w virtual $((20 << 20))
+does detach w
+ok "attach --snapshot by number"
+does attach --snapshot s3 a.qcow2 w
 is w view 3
 is w virtual $((16 << 20))
 does detach q
