@@ -6,6 +6,8 @@
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/without.sh
+. "$HERE/without.sh"
 
 # answers CODE PATTERN COMMAND...: exit code, and a line of what it says.
 answers() {
@@ -17,6 +19,7 @@ answers() {
 }
 
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
+without
 scratch ext4
 answers 0 "" create a.qcow2 16M
 answers 0 "^/dev/mapper/q$" attach a.qcow2 q
@@ -48,6 +51,18 @@ answers 1 "control characters" attach $'./c\nd' other
 answers 3 "measure|no such file" measure missing
 answers 0 "required" measure other.qcow2
 ok "names"
+
+mkdir readonly
+mount --bind . readonly
+MOUNTS+=("$DIR/readonly")
+mount -o remount,bind,ro readonly
+answers 4 "other.qcow2: .*[Rr]ead-only" attach readonly/other.qcow2 other
+want "a device is left" [ ! -e /dev/mapper/other ]
+answers 0 "^/dev/mapper/other$" attach -r readonly/other.qcow2 other
+is other mode ro
+answers 0 "" detach other
+umount readonly
+ok "an image that cannot be written"
 
 mkfs.ext4 -q -F /dev/mapper/q
 mkdir -p mount
