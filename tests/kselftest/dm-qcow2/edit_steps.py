@@ -10,6 +10,7 @@ both	the guardian is killed too, and `recover` makes the device run
 int	SIGINT after the step: all is as it was, or the edit is done to its end
 fail	the step fails: an error, and the device runs
 
+With EDIT_FROM=STEP the steps before the first of that name are left alone, with EDIT_EVERY none is left out.
 EDIT is create, delete, apply, grow, shrink, repair, external or device (external, on one of the block
 devices that EDIT_DEVICES has). A kill before the guardian is there changes nothing, so it is not tried.
 """
@@ -29,6 +30,10 @@ DO = {"int": str(int(signal.SIGINT)), "fail": str(-errno.EIO)}.get(MODE, MODE)
 DEVICE = f"/dev/mapper/{NAME}"
 INTENT, LOCK = f"/run/qcow2ctl/{NAME}.intent", f"/run/qcow2ctl/{NAME}.lock"
 MIB = 1 << 20
+# The first step that is disturbed; whether none is left out.
+FROM, EVERY = os.environ.get("EDIT_FROM"), bool(os.environ.get("EDIT_EVERY"))
+# All that may be left to do while the device is suspended: what can fail in other ways comes before.
+LATE = {"lock", "send", "write", "header", "zero", "barrier", "sync", "truncate", "discard", "load", "suspend"}
 PLACES = range(0, 12 * MIB, 3 * MIB)    # of what is written to a device that nobody has open
 SYS = f"/sys/dev/block/{os.major(os.stat(DEVICE).st_rdev)}:{os.minor(os.stat(DEVICE).st_rdev)}"
 
@@ -298,9 +303,21 @@ def wait_for(seconds):
 
 def chosen(steps):
     """Return the numbers of the steps to be disturbed: of many equal ones in a row the first and the last two."""
-    first = 0 if MODE == "fail" else steps.index("fork")
+    first = steps.index(FROM or "fork") if FROM or MODE != "fail" else 0
     return [at for at in range(first, len(steps))
-            if at < 1 or len(set(steps[at - 1:at + 3])) > 1 or at + 2 >= len(steps)]
+            if EVERY or at < 1 or len(set(steps[at - 1:at + 3])) > 1 or at + 2 >= len(steps)]
+
+
+def judge_order(steps):
+    """While the device is suspended, nothing is done that could have been done before."""
+    suspended = False
+    for at, step in enumerate(steps):
+        if step in ("suspend", "resume"):
+            suspended = step == "suspend"
+        elif suspended and step not in LATE:
+            raise Wrong(f"step {at} ({step}) while the device is suspended: {steps}")
+    if "fork" not in steps[:steps.index("suspend")]:
+        raise Wrong(f"no guardian when the device is suspended: {steps}")
 
 
 def disturb(edit, at, seconds):
@@ -331,7 +348,7 @@ def disturb(edit, at, seconds):
 
 
 def all_steps(edit):
-    """Disturb one step after the other; return (steps, how often suspended, seconds at most)."""
+    """Disturb one step after the other; return (how many, how often suspended, seconds at most)."""
     edit.arrange()
     start = time.monotonic()
     code, said = tool(*edit.words(), LD_PRELOAD=PRELOAD, EDIT_STEPS="steps")
@@ -339,15 +356,16 @@ def all_steps(edit):
     steps = file("steps").splitlines()
     if code or "suspend" not in steps:
         raise Wrong(f"undisturbed: exit {code}: {said} {steps}")
+    judge_order(steps)
     wait_for(0)
-    worst, hits = 0.0, 0
-    for at in chosen(steps):
+    worst, hits, some = 0.0, 0, chosen(steps)
+    for at in some:
         try:
             hit, took = disturb(edit, at, seconds)
         except Wrong as error:
             raise Wrong(f"step {at} ({steps[at]}): {error}") from None
         hits, worst = hits + hit, max(worst, took)
-    return len(chosen(steps)), hits, worst
+    return f"{len(some)} steps, {some[-1] + 1 - some[0] - len(some)} between equal ones left out", hits, worst
 
 
 def main():
@@ -360,7 +378,7 @@ def main():
         except Wrong as error:
             print(f"# {name}: {error}")
             return 1
-        print(f"# {name}: {steps} steps, {hits} times suspended after it, runs again after {worst:.2f} s at most "
+        print(f"# {name}: {steps}, {hits} times suspended after it, runs again after {worst:.2f} s at most "
               f"({time.monotonic() - start:.0f} s)", flush=True)
     return 0
 
