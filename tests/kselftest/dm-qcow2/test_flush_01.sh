@@ -13,8 +13,14 @@ loop disk.raw
 create_on_device() { qemu-img create -q -f qcow2 "$LOOP" 100M; }
 create_on_device
 attach q "$LOOP" commit_ms 5000
-writes_below() { awk '{ print $5 }' "/sys/block/${LOOP#/dev/}/stat"; }
-before=$(writes_below)
+# below: sets WRITES and FLUSHES of the loop device.
+below() {
+	local -a stat
+	read -ra stat <"/sys/block/${LOOP#/dev/}/stat"
+	WRITES=${stat[4]} FLUSHES=${stat[15]}
+}
+below
+writes=$WRITES flushes=$FLUSHES told=$(field q barriers)
 start=${EPOCHREALTIME/./}
 python3 - <<'PY'
 import mmap, os, random
@@ -26,15 +32,23 @@ random.shuffle(clusters)
 for n in clusters[:1000]:
     os.pwrite(fd, buf, n * 65536)
 PY
+below
 barriers=$(field q barriers)
 ms=$(((${EPOCHREALTIME/./} - start) / 1000))
 is q allocs 1000
-meta=$(($(writes_below) - before - 1000))
-say "$barriers barriers in $ms ms, $meta other writes below"
+meta=$((WRITES - writes - 1000))
+flushed=$((FLUSHES - flushes))
+say "$barriers barriers in $ms ms, $flushed flushes and $meta other writes below"
 [ "$barriers" -le $((ms / 5000 + 1)) ] || fail "$barriers barriers in $ms ms"
+[ "$flushed" -le $((ms / 5000 + 1)) ] || fail "$flushed flushes below in $ms ms"
 [ "$meta" -lt 20 ] || fail "$meta metadata writes"
 sync /dev/mapper/q
 is q staged 0
+below
+barriers=$(($(field q barriers) - told))
+say "$barriers barriers, $((FLUSHES - flushes)) flushes below after a sync"
+want "no barrier reached the image" [ "$FLUSHES" -gt "$flushes" ]
+want "barriers of the status, and flushes below" [ "$barriers" = $((FLUSHES - flushes)) ]
 detach q
 clean "$LOOP"
 ok "1000 allocations"
