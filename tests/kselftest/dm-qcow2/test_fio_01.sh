@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# fio verifies what four jobs at queue depth 32 wrote, trims mixed in, while the table is reloaded every second.
+# fio verifies what four jobs at queue depth 32 wrote, trims mixed in, while the table is reloaded every second; on images
+# of several kinds, with zeroes beside; and qemu-img reads what the device showed.
 # cpus=2
 # timeout=200
 
@@ -13,9 +14,12 @@ scratch ext4
 create base.qcow2 64M
 qemu-io -c "write -P 1 0 64M" base.qcow2 >/dev/null
 create -b base.qcow2 -F qcow2 over.qcow2
-# jobs NAME SIZE: four jobs, each in its quarter; small and odd blocks, so that they meet in clusters.
+# jobs NAME SIZE SECONDS [RW]...: four jobs, each in its quarter; small and odd blocks, so that they meet in clusters.
 jobs() {
-	cat >"$1.fio" <<FIO
+	local name=$1 size=$2 seconds=$3 at
+	shift 3
+	local rw=("${@:-randwrite}")
+	cat >"$name.fio" <<FIO
 [global]
 filename=/dev/mapper/q
 ioengine=libaio
@@ -29,15 +33,30 @@ verify=crc32c
 verify_fatal=1
 verify_backlog=64
 allow_mounted_write=1
-runtime=${QCOW2_FULL:+1}10
+runtime=$seconds
 time_based=1
-size=$2
-$(for at in 0 1 2 3; do printf '[job%s]\nrw=%s\noffset=%s\n' "$at" "${3:-randwrite}" $((at * $2)); done)
+size=$size
+$(for at in 0 1 2 3; do printf '[job%s]\nrw=%s\noffset=%s\n' "$at" "${rw[at % ${#rw[@]}]}" $((at * size)); done)
 FIO
 }
+# verified WORKER NAME: the jobs have ended, all four well.
+verified() {
+	wait "$1" || fail "fio: $(grep -v "^ *$" "$2.log" | head -n 20)"
+	want "no four jobs ended well" [ "$(grep -c 'err= 0' "$2.log")" = 4 ]
+}
+# detach_same IMAGE: what the device shows is what qemu-img reads then.
+detach_same() {
+	dd if=/dev/mapper/q of=shown.raw bs=1M iflag=direct status=none
+	detach q
+	clean "$1"
+	same "$1" shown.raw
+	rm shown.raw
+}
+long=${QCOW2_FULL:+1}10 short=${QCOW2_FULL:+1}3
 attach q over.qcow2 -b qcow2:base.qcow2 commit_ms 200
-jobs verify $((16 << 20))
-fio --output=fio.log verify.fio &
+jobs verify $((16 << 20)) "$long"
+start=${EPOCHREALTIME/./}
+fio --output=verify.log verify.fio &
 worker=$!
 rounds=0
 while kill -0 $worker 2>/dev/null; do
@@ -47,15 +66,50 @@ while kill -0 $worker 2>/dev/null; do
 	rounds=$((rounds + 1))
 	sleep 0.5
 done
-wait $worker || fail "fio: $(grep -v "^ *$" fio.log | head -n 20)"
-say "$rounds reloads, $(grep -c 'err= 0' fio.log) jobs, $(grep -o 'WRITE: bw=[^ ]*' fio.log || true)"
-want "no four jobs ended well" [ "$(grep -c 'err= 0' fio.log)" = 4 ]
-want "too few reloads" [ $rounds -ge 3 ]
+ms=$(((${EPOCHREALTIME/./} - start) / 1000))
+verified $worker verify
+say "$rounds reloads in $ms ms, $(grep -o 'WRITE: bw=[^ ]*' verify.log || true)"
+# One a second is asked for; a host that has other work allows one in two or three.
+want "$rounds reloads in $ms ms" [ $rounds -ge $((ms > 9000 ? (ms + 2999) / 3000 : 3)) ]
 ok "write and verify under reloads"
-jobs trim $((16 << 20)) randtrimwrite
-fio --output=fio2.log trim.fio || fail "fio: $(head -n 20 fio2.log)"
+jobs trim $((16 << 20)) "$long" randtrimwrite
+fio --output=trim.log trim.fio &
+verified $! trim
 want "nothing was discarded" [ "$(field q discards)" -gt 0 ]
-ok "trims and writes"
-detach q
-clean over.qcow2
+detach_same over.qcow2
 clean base.qcow2
+ok "trims and writes"
+rm over.qcow2
+
+# kind NAME: makes image.qcow2 of five parts of PART bytes, and LAYERS below it.
+kind() {
+	PART=$((4 << 20)) LAYERS=()
+	case $1 in
+	512-v2) PART=$((2 << 20)); create -o cluster_size=512,compat=0.10 image.qcow2 $((5 * PART)) ;;
+	4k) create -o cluster_size=4k image.qcow2 $((5 * PART)) ;;
+	2M) PART=$((6 << 20)); create -o cluster_size=2M image.qcow2 $((5 * PART)) ;;
+	over-raw)
+		dd if=/dev/urandom of=base.raw bs=1M count=20 status=none
+		create -b base.raw -F raw image.qcow2 $((5 * PART))
+		LAYERS=(-b "raw:base.raw")
+		;;
+	over-shorter)
+		PART=$((14 << 20))	# the base has 64 MiB
+		create -o cluster_size=16k -b base.qcow2 -F qcow2 image.qcow2 $((5 * PART))
+		LAYERS=(-b qcow2:base.qcow2)
+		;;
+	esac
+}
+for name in $(some 512-v2 4k 2M over-raw over-shorter); do
+	kind "$name"
+	attach q image.qcow2 "${LAYERS[@]}" commit_ms 200
+	jobs kind $PART "$short" randwrite randtrimwrite
+	fio --output=kind.log kind.fio &
+	worker=$!
+	region_writer.py /dev/mapper/q $((4 * PART)) $PART "$short" >region.log 2>&1 || fail "$name: $(cat region.log)"
+	verified $worker kind
+	say "$name: $(cat region.log) beside"
+	detach_same image.qcow2
+	ok "$name"
+	rm image.qcow2
+done
