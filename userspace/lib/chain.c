@@ -143,25 +143,46 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 	return image_adopt(next, fd, path);
 }
 
+/* Open @path, as @image means it, in the image's own folder or below: a descriptor or a negative errno. */
+static int open_beside(const struct image *image, const char *path)
+{
+	const struct image named = { .path = (char *)path };
+	MEM_FREE char *folder = folder_of(image), *place = folder_of(&named), *base = NULL;
+	const char *rest;
+
+	if (!folder || !place)
+		return -EPERM;
+	base = mem_printf("%s/%s", place, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
+	rest = beneath(base, folder);
+	return rest ? open_beneath(folder, rest) : -EPERM;
+}
+
+int chain_find_beside(const struct image *image, const char *name)
+{
+	MEM_FREE char *path = image_resolve(image, name);
+	struct stat st;
+	int fd = image_name_is_url(name) ? -EPERM : open_beside(image, path), ret = 0;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st))
+		ret = -errno;
+	else if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		ret = -EPERM;
+	close(fd);
+	return ret;
+}
+
 int chain_open_beside(const struct image *image, const char *what, const char *name, struct image *next)
 {
 	MEM_FREE char *shown = text_printable(name);
-	MEM_FREE char *path = image_resolve(image, name), *base = mem_strdup(path);
-	MEM_FREE char *folder = folder_of(image), *place = NULL;
-	const struct image named = { .path = path };
-	const char *rest;
-	int fd = -EPERM;
+	MEM_FREE char *path = image_resolve(image, name);
+	int fd;
 
 	if (image_name_is_url(name))
 		return err_fail(ERR_POLICY, image->path, "image names \"%s\", which is not a file",
 				shown);
-	place = folder_of(&named);
-	if (folder && place) {
-		free(base);
-		base = mem_printf("%s/%s", place, strrchr(path, '/') ? strrchr(path, '/') + 1 : path);
-		rest = beneath(base, folder);
-		fd = rest ? open_beneath(folder, rest) : -EPERM;
-	}
+	fd = open_beside(image, path);
 	if (fd >= 0)
 		return image_adopt(next, fd, path);
 	if (fd != -EPERM && fd != -ELOOP && fd != -EXDEV)

@@ -45,6 +45,8 @@ void chain_close(struct chain *chain);
  * no symbolic link. Prints and returns an exit code; image_close() also after an error.
  */
 int chain_open_beside(const struct image *image, const char *what, const char *name, struct image *next);
+/* Could it? 0 or a negative errno, -EPERM if it lies elsewhere; prints nothing. */
+int chain_find_beside(const struct image *image, const char *name);
 
 /* A layer under a raw one: prints that and returns ERR_USAGE. */
 int chain_refuse_under_raw(const char *text);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "chain.h"
 #include "content.h"
 #include "err.h"
 #include "holder.h"
@@ -123,7 +124,9 @@ static int open_named(struct content *content, const char *name, const char *for
 	const struct image *last = content->layers[content->nr_layers - 1]->image;
 	MEM_FREE char *path = image_resolve(last, name);
 	struct image *image = mem_zalloc(sizeof(*image));
-	int ret = image_open(image, path);
+	int ret = content->names == CONTENT_BESIDE ?
+			  chain_open_beside(last, "backing file", name, image) :
+			  image_open(image, path);
 
 	image->raw = !strcmp(format, "raw");
 	if (!ret && is_known(content, image))
@@ -139,8 +142,16 @@ static int open_named(struct content *content, const char *name, const char *for
 	return ret;
 }
 
+static const char *unfit_beside(const struct image *image, const char *name)
+{
+	int ret = chain_find_beside(image, name);
+
+	return !ret ? NULL : ret == -ENOENT ? "which is not there" : "which is no file of its own folder";
+}
+
 /* Why nothing of that name can be opened, or NULL. */
-static const char *unfit(const struct image *image, const char *name, const char *format)
+static const char *unfit(enum content_names names, const struct image *image, const char *name,
+			 const char *format)
 {
 	MEM_FREE char *path = image_resolve(image, name);
 	struct stat st;
@@ -151,6 +162,8 @@ static const char *unfit(const struct image *image, const char *name, const char
 		return "and does not say its format";
 	if (strcmp(format, "raw") && strcmp(format, "qcow2"))
 		return "whose format is neither qcow2 nor raw";
+	if (names == CONTENT_BESIDE)
+		return unfit_beside(image, name);
 	if (stat(path, &st))
 		return errno == ENOENT ? "which is not there" : "which cannot be looked at";
 	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? NULL : "which is not a file";
@@ -164,12 +177,12 @@ int content_follow(struct content *content, bool tolerant, const struct image **
 	int ret;
 
 	*found = NULL;
-	if (!last->raw)
+	if (!last->raw && content->names != CONTENT_IGNORED)
 		name = image_string(last, &last->header.backing_file);
 	if (!name)
 		return 0;
 	format = image_string(last, &last->header.backing_format);
-	why = unfit(last, name, format);
+	why = unfit(content->names, last, name, format);
 	if (why && tolerant)
 		return 0;
 	shown = text_printable(name);

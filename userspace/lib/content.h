@@ -6,7 +6,8 @@
  * has in memory.
  *
  * Layers below those that were added are opened when a read gets there, by the
- * name and format that the layer above states. They are held by QEMU's bytes.
+ * name and format that the layer above states, as far as the user's words allow
+ * that. They are held by QEMU's bytes.
  *
  * Functions returning int print their error and return an exit code.
  */
@@ -28,7 +29,14 @@ struct content_layer {
 	u64 inflated_from;	/* its place, 0 = none */
 };
 
+enum content_names {
+	CONTENT_ANYWHERE,	/* files that images name are opened, wherever they are */
+	CONTENT_BESIDE,		/* in the image's own folder or below (chain.h) */
+	CONTENT_IGNORED,	/* none: there is nothing below what was added */
+};
+
 struct content {
+	enum content_names names;
 	struct content_layer **layers;
 	size_t nr_layers;
 };
@@ -40,8 +48,9 @@ int content_add_data(struct content *content, struct image *image, const struct 
 void content_release(struct content *content);
 
 /*
- * The layer below the last one: *@image is NULL if it names none. @tolerant: it
- * is NULL also if what it names is no file, or has a format that is not stated.
+ * The layer below the last one: *@image is NULL if it names none, or names are
+ * ignored. @tolerant: it is NULL also if what it names is no file that may be
+ * opened, or has a format that is not stated.
  */
 int content_follow(struct content *content, bool tolerant, const struct image **image);
 

@@ -9,6 +9,10 @@
  * clusters hide. An external data file gets as long as the disk: before the
  * header says so if that is longer, after it if it is shorter.
  *
+ * What lies below is what the table of a device says, opened while it runs. The
+ * name in an image that is not attached was written by whoever made it: it is
+ * followed beside the image only.
+ *
  * A virtual machine's state may lie in the L1 entries behind those of the disk.
  * It stays as long as its place does, which depends on how many the disk has.
  */
@@ -33,6 +37,8 @@ struct resize {
 	u64 zero_end;		/* up to here by zero clusters */
 	u64 map_end;		/* up to here every cluster is mapped (a raw data file) */
 	struct content content;
+	struct image *layers;	/* below the top one, as the table of the device has them */
+	size_t nr_layers;
 };
 
 /* ------------------------------------------------------------------------
@@ -90,19 +96,54 @@ static int find_size(const struct edit *edit, const struct resize_request *reque
  * Clusters
  */
 
-/* The layers below are opened when they are needed. */
+/* The layers below are those of the table, or are opened when they are needed. */
 static int open_content(struct resize *r)
 {
 	const struct image *data = edit_has_data(&r->data) ? &r->data.image : NULL;
+	size_t i;
+	int ret;
 
-	return r->content.nr_layers ? 0 : content_add_data(&r->content, r->edit->image, data);
+	if (r->content.nr_layers)
+		return 0;
+	r->content.names = r->edit->target.is_device ? CONTENT_IGNORED : CONTENT_BESIDE;
+	ret = content_add_data(&r->content, r->edit->image, data);
+	for (i = 0; !ret && i < r->nr_layers; i++)
+		ret = content_add(&r->content, &r->layers[i]);
+	return ret;
 }
 
-/* The last cluster as it is, with what would be seen behind the tail: NULL if that is zeros, or an error. */
-static char *read_cluster(struct resize *r, int *ret)
+/* The device shows zeros where the image would show what its backing file has. */
+static bool ignores_backing(const struct resize *r)
+{
+	return r->edit->target.is_device && !r->nr_layers && r->edit->header.backing_file.length;
+}
+
+/* Is all of a cluster the image's own? */
+static bool is_own(const struct qcow2_geometry *geo, u64 raw, u64 bitmap)
+{
+	struct qcow2_l2_entry entry;
+
+	return !qcow2_l2_decode(geo, raw, bitmap, &entry) &&
+	       entry.kind != QCOW2_CLUSTER_UNALLOCATED && entry.kind != QCOW2_CLUSTER_SUBCLUSTERS;
+}
+
+static void hint_backing(const struct resize *r)
+{
+	MEM_FREE char *path = text_shell(r->edit->image->path);
+
+	err_hint("qcow2ctl attach --backing PATH,format=FORMAT %s NAME, if you trust it, then use NAME",
+		 path);
+}
+
+/*
+ * The last cluster as it is, with what would be seen behind the tail: NULL if that is zeros, or an error.
+ * A backing file that is ignored must not be seen there later: as a write would, that takes the zeros.
+ */
+static char *read_cluster(struct resize *r, u64 raw, u64 bitmap, int *ret)
 {
 	const struct qcow2_geometry *geo = &r->edit->image->geo;
 	u32 in = qcow2_in_cluster(geo, r->tail), size = geo->cluster_size;
+	bool taken = r->size > r->old_size && ignores_backing(r) && !is_own(geo, raw, bitmap);
 	MEM_FREE char *bytes = mem_aligned(size);
 	char *found = NULL;
 
@@ -111,7 +152,9 @@ static char *read_cluster(struct resize *r, int *ret)
 		return NULL;
 	r->content.layers[0]->size = r->tail - in + size;
 	*ret = content_read(&r->content, 0, r->tail - in, bytes, size);
-	if (!*ret && !content_is_zero(bytes + in, size - in)) {
+	if (*ret == ERR_POLICY)
+		hint_backing(r);
+	if (!*ret && (taken || !content_is_zero(bytes + in, size - in))) {
 		found = bytes;
 		bytes = NULL;
 	}
@@ -136,7 +179,7 @@ static int cut_data_cluster(struct resize *r, struct mapping_table *table, u32 n
 	if (r->size < r->old_size || !r->edit->header.backing_file.length ||
 	    (!qcow2_l2_decode(geo, raw, bitmap, &entry) && entry.kind == QCOW2_CLUSTER_DATA))
 		return 0;
-	bytes = read_cluster(r, &ret);
+	bytes = read_cluster(r, raw, bitmap, &ret);
 	if (!bytes)
 		return ret;
 	len = r->size - goff < geo->cluster_size ? r->size - goff : geo->cluster_size;
@@ -157,7 +200,7 @@ static int cut_cluster(struct resize *r, struct mapping_table *table, u32 nr)
 	mapping_table_get(table, nr, &raw, &bitmap);
 	if (!raw && !bitmap && (r->size < r->old_size || !r->edit->header.backing_file.length))
 		return 0;
-	bytes = read_cluster(r, &ret);
+	bytes = read_cluster(r, raw, bitmap, &ret);
 	if (!bytes)
 		return ret;
 	ret = mapping_table_alloc(table, nr, "last cluster", &data);
@@ -324,6 +367,52 @@ static int shorten_data(struct resize *r)
  * All of it
  */
 
+static int open_layers(struct resize *r, const struct table *table)
+{
+	struct image *image;
+	size_t i;
+	int ret = 0;
+
+	r->layers = mem_zalloc(table->nr_layers * sizeof(*r->layers));
+	for (i = 1; !ret && i < table->nr_layers; i++) {
+		image = &r->layers[r->nr_layers++];
+		ret = image_open(image, table->paths[i]);
+		image->raw = table->raw[i];
+		if (!ret)
+			ret = edit_check_file(image);
+		if (!ret && !image->raw)
+			ret = image_verify(image);
+	}
+	return ret;
+}
+
+/* A path that leads onto the device would wait for it when it is suspended. */
+static int find_layers(struct resize *r)
+{
+	const struct edit *edit = r->edit;
+	struct device device;
+	int ret;
+
+	if (r->layers || !edit->target.is_device || edit->first_size < edit->header.size ||
+	    !edit->header.backing_file.length)
+		return 0;
+	ret = device_get(edit->target.device, &device);
+	if (ret)
+		return device_fail(ret, edit->target.device);
+	ret = open_layers(r, &device.table);
+	device_release(&device);
+	return ret;
+}
+
+static void close_layers(struct resize *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->nr_layers; i++)
+		image_close(&r->layers[i]);
+	free(r->layers);
+}
+
 static int may_resize(struct edit *edit, void *data)
 {
 	struct resize *r = data;
@@ -332,6 +421,8 @@ static int may_resize(struct edit *edit, void *data)
 	if (ret || edit->first_size == edit->header.size)
 		return ret;
 	ret = check(edit, edit->first_size);
+	if (!ret)
+		ret = find_layers(r);
 	return ret ? ret : edit_data_open(&r->data, edit);
 }
 
@@ -383,6 +474,7 @@ int resize_image(const struct resize_request *request, const struct edit_options
 	if (!ret)
 		ret = resize(&r);
 	content_release(&r.content);
+	close_layers(&r);
 	edit_data_close(&r.data, &edit);
 	return edit_end(&edit, ret);
 }
