@@ -53,6 +53,21 @@ print(info.get("backing-filename", ""), info.get("backing-filename-format", ""))
 	holds "names in a header, ${options:-default}: we read it" [ $RC = 0 ]
 done
 
+# A header that ends in the last bytes of its cluster: there is no room behind them.
+qemu-img create -q -f qcow2 -o cluster_size=1k full 1M
+python3 -c '
+import struct
+with open("full", "r+b") as file:
+    head = bytearray(file.read(1024))
+    head[8:20] = struct.pack(">QI", 1017, 7)
+    head[100:104] = struct.pack(">I", 993)
+    head[112:] = bytes(993 - 112) + struct.pack(">II8sII", 0xE2792ACA, 5, b"qcow2", 0, 0) + b"old.qc2"
+    file.seek(0)
+    file.write(head)'
+sum=$(md5sum <full)
+fails 1 "header without room" "the header has no room" rebase --unsafe --backing b.qc,format=qcow2 ./full
+holds "header without room: not a byte" [ "$sum" = "$(md5sum <full)" ]
+
 # Without its backing file nobody knows how long that is: all that is gained is hidden.
 for kind in qcow2 raw; do
 	rm -f over base

@@ -121,7 +121,7 @@ static bool place_name(struct layout *l, struct qcow2_string *place)
 
 	place->offset = 0;
 	place->length = len;
-	for (; len && len <= l->size - end; end += 8) {
+	for (; len && end <= l->size && len <= l->size - end; end += 8) {
 		memcpy(l->new + end, l->backing, len);
 		if (fits(l, end, end + len)) {
 			place->offset = end;
