@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Which snapshot a word means; names of backing files of any length, and one that is not there.
+# Which snapshot a word means, also of a disk of no bytes; names of backing files of any length, and one that is not there.
 
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/../cli/lib.sh"
@@ -23,6 +23,17 @@ succeeds "the next id is one more than the highest" "^$" snapshot create ./names
 succeeds "the next id" "^4 +new " snapshot list ./names
 succeeds "a tag of any letters" "^$" snapshot apply ./names "with blank, ü"
 clean "names" names
+
+# A disk of no bytes, which has no table.
+qemu-img create -q -f qcow2 nothing 0
+for words in "create ./nothing one" "create ./nothing two" "apply ./nothing one" "delete ./nothing one"; do
+	read -ra cmd <<<"$words"
+	succeeds "nothing: ${cmd[0]}" "^$" snapshot "${cmd[@]}"
+	clean "nothing: ${cmd[0]}" nothing
+done
+holds "nothing: qemu-img applies it" qemu-img snapshot -a two nothing
+succeeds "nothing: grow" "^$" resize ./nothing 1M
+clean "nothing: grow" nothing
 
 # Names of any length, in headers of all kinds.
 RANDOM=4711

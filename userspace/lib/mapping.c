@@ -313,7 +313,7 @@ int mapping_free(struct mapping *mapping)
 
 int mapping_stage(struct mapping *mapping)
 {
-	u64 clusters = clusters_of(mapping, mapping->size), hoff;
+	u64 clusters = clusters_of(mapping, mapping->size), hoff = 0;
 	__be64 *disk;
 	int ret;
 	u32 i;
@@ -321,12 +321,14 @@ int mapping_stage(struct mapping *mapping)
 	if (!mapping->dirty)
 		return 0;
 	ret = mapping_free(mapping);
-	if (!ret)
-		ret = refcounts_alloc(mapping->counts, clusters ? clusters : 1, &hoff);
+	/* A disk of no bytes has no table. */
+	if (!ret && clusters)
+		ret = refcounts_alloc(mapping->counts, clusters, &hoff);
 	if (ret)
 		return ret;
-	disk = plan_write(mapping->plan, hoff, qcow2_to_off(&mapping->image->geo, clusters),
-			  "L1 table");
+	disk = !clusters ? NULL :
+			   plan_write(mapping->plan, hoff,
+				      qcow2_to_off(&mapping->image->geo, clusters), "L1 table");
 	for (i = 0; i < mapping->size; i++)
 		disk[i] = cpu_to_be64(mapping->l1[i]);
 	mapping->hoff = hoff;
