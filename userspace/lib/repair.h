@@ -47,6 +47,7 @@ struct repair {
 	struct check_counts counts;	/* references as they will be */
 	struct check_tables tables;	/* L2 tables that are used */
 	u64 zeros, zeros_refs;		/* an L2 table of zeros in place of lost ones */
+	u64 blank, blank_refs;		/* a cluster of zeros in place of lost ones; version 2 */
 	u64 lost;			/* messages about what is */
 };
 

@@ -50,32 +50,65 @@ static u64 with_owner(const struct qcow2_geometry *geo, u64 raw)
 	return geo->data_file && has_host ? raw | QCOW2_OFLAG_COPIED : raw;
 }
 
-/* Mend the table's words in place; true if any has changed. */
-static bool mend(struct repair *repair, const struct check_table *table, __be64 *words)
+/* Version 2 cannot say "zeros", and without an entry the backing file would be seen. */
+static bool needs_blank(const struct repair *repair)
+{
+	return repair->edit.image->geo.version < 3 && repair->edit.header.backing_file.length;
+}
+
+/*
+ * An entry for a cluster of zeros, which many share, as often as its count can tell. It never says
+ * COPIED: if one entry is left alone with it, that is the work of the next round.
+ */
+static int find_blank(struct repair *repair, u64 refs, u64 *raw)
+{
+	struct edit *edit = &repair->edit;
+	const struct qcow2_geometry *geo = &edit->image->geo;
+	int ret;
+
+	if (!repair->blank || refs > edit->counts.max - repair->blank_refs) {
+		ret = refcounts_alloc(&edit->counts, 1, &repair->blank);
+		if (ret)
+			return ret;
+		plan_write(&edit->plan, repair->blank, geo->cluster_size, "zeros");
+		repair->blank_refs = 0;
+	}
+	repair->blank_refs += refs;
+	*raw = qcow2_l2_encode(QCOW2_CLUSTER_DATA, repair->blank, false);
+	return refcounts_set(&edit->counts, qcow2_to_clu(geo, repair->blank), repair->blank_refs);
+}
+
+/* Mend the table's words in place. */
+static int mend(struct repair *repair, const struct check_table *table, __be64 *words, bool *changed)
 {
 	const struct image *image = repair->edit.image;
 	const struct qcow2_geometry *geo = &image->geo;
 	u32 nr = 1U << geo->l2_bits, step = geo->extended_l2 ? 2 : 1, i;
 	u64 start = (u64)table->index << qcow2_l1_shift(geo), raw, bitmap, goff;
-	bool known = table->active && table->refs == 1, changed = false;
+	bool known = table->active && table->refs == 1, lost;
+	int ret = 0;
 
-	for (i = 0; i < nr; i++, words += step) {
+	*changed = false;
+	for (i = 0; !ret && i < nr; i++, words += step) {
 		if (!words[0] && (step == 1 || !words[1]))
 			continue;
 		raw = be64_to_cpu(words[0]);
 		bitmap = step == 2 ? be64_to_cpu(words[1]) : 0;
 		goff = start + qcow2_to_off(geo, i);
-		if (repair_entry(image, known ? goff : REPAIR_NOWHERE, &raw, &bitmap))
+		lost = repair_entry(image, known ? goff : REPAIR_NOWHERE, &raw, &bitmap);
+		if (lost)
 			repair_report_lost(repair, goff, geo->cluster_size, table->active);
-		if (table->active)
+		if (lost && needs_blank(repair))
+			ret = find_blank(repair, table->refs, &raw);
+		else if (table->active)
 			raw = with_owner(geo, with_copied(repair, raw));
 		if (raw != be64_to_cpu(words[0]) || (step == 2 && bitmap != be64_to_cpu(words[1])))
-			changed = true;
+			*changed = true;
 		words[0] = cpu_to_be64(raw);
 		if (step == 2)
 			words[1] = cpu_to_be64(bitmap);
 	}
-	return changed;
+	return ret;
 }
 
 /* A table at its new place, with all references to it. */
@@ -103,29 +136,34 @@ static int rewrite_table(void *data, struct check_table *table, const __be64 *wo
 	const struct qcow2_geometry *geo = &repair->edit.image->geo;
 	MEM_FREE __be64 *copy = mem_aligned(geo->cluster_size);
 	bool changed, alone;
+	int ret;
 
 	memcpy(copy, words, geo->cluster_size);
-	changed = mend(repair, table, copy);
+	ret = mend(repair, table, copy, &changed);
+	if (ret)
+		return ret;
 	alone = refcounts_get(&repair->edit.counts, qcow2_to_clu(geo, table->hoff)) == table->refs;
 	return changed || !alone ? move(repair, table, copy) : 0;
 }
 
 /*
  * Without a backing file, no table reads as zeros as well. With one, lost
- * tables become one table of zeros, as often as its count can tell.
+ * tables become one table of zeros, as often as its count can tell. In version 2
+ * its entries count, too, so each gets its own.
  */
 int repair_zeros(struct repair *repair, u64 *place)
 {
 	struct edit *edit = &repair->edit;
 	const struct qcow2_geometry *geo = &edit->image->geo;
 	u32 nr = geo->cluster_size / sizeof(__be64), step = geo->extended_l2 ? 2 : 1, i;
-	__be64 *words;
+	u64 zero = step == 2 ? ~0ULL << 32 : QCOW2_OFLAG_ZERO;
+	MEM_FREE __be64 *words = NULL;
 	int ret;
 
 	*place = 0;
-	if (!edit->header.backing_file.length || geo->version < 3)
+	if (!edit->header.backing_file.length)
 		return 0;
-	if (repair->zeros && repair->zeros_refs < edit->counts.max) {
+	if (!needs_blank(repair) && repair->zeros && repair->zeros_refs < edit->counts.max) {
 		*place = repair->zeros;
 		return refcounts_set(&edit->counts, qcow2_to_clu(geo, repair->zeros),
 				     ++repair->zeros_refs);
@@ -135,10 +173,16 @@ int repair_zeros(struct repair *repair, u64 *place)
 		return ret;
 	repair->zeros_refs = 1;
 	*place = repair->zeros;
-	words = plan_write(&edit->plan, repair->zeros, geo->cluster_size, "L2 table");
-	for (i = 0; i < nr; i += step)
-		words[i + step - 1] = cpu_to_be64(step == 2 ? ~0ULL << 32 : QCOW2_OFLAG_ZERO);
-	return 0;
+	words = mem_aligned(geo->cluster_size);
+	for (i = 0; !ret && i < nr; i += step) {
+		if (needs_blank(repair))
+			ret = find_blank(repair, 1, &zero);
+		words[i + step - 1] = cpu_to_be64(zero);
+	}
+	if (!ret)
+		memcpy(plan_write(&edit->plan, repair->zeros, geo->cluster_size, "L2 table"), words,
+		       geo->cluster_size);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------
