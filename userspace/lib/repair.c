@@ -93,6 +93,9 @@ static int mend_leaks(struct repair *repair)
 	if (!ret)
 		ret = mapping_load(&edit->active, edit->header.l1_table_offset,
 				   edit->header.l1_size);
+	/* A wrong entry stays, and what it leads to is no place for a table. */
+	edit->counts.is_taken = is_taken;
+	edit->counts.is_taken_data = repair;
 	if (!ret)
 		ret = lower(repair);
 	/* With errors left, nobody knows which tables can be trusted. */
