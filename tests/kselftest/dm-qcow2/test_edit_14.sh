@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# A device that grows: what lies below is what its table says, whatever the image names.
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$0")/edit.sh"
+
+scratch ext4
+head -c 4M /dev/urandom >long.raw
+head -c 1000 /dev/urandom >short.raw
+
+# grows IMAGE OPTION...: attach, a MiB more, and what is gained is zeros, now and without the device.
+grows() {
+	local image=$1 size
+	size=$(($(sectors "$image") * 512))
+	does attach "${@:2}" "$image" q
+	DEVICES+=(q)
+	pauses resize --timeout 10 q +1M
+	want "$image: bytes from below" cmp -s -i $size:0 -n $((1 << 20)) /dev/mapper/q /dev/zero
+}
+
+create -b long.raw -F raw none.qcow2 512
+grows none.qcow2 --chain=none
+want "the named file is read" cmp -s -n 512 /dev/mapper/q /dev/zero
+detach q
+clean none.qcow2
+qemu-img convert -O raw none.qcow2 none.raw
+want "the named file is seen later" cmp -s -n $(((1 << 20) + 512)) none.raw /dev/zero
+ok "no layer"
+
+create -b long.raw -F raw other.qcow2 512
+grows other.qcow2 --backing short.raw,format=raw
+want "not the layer of the table" cmp -s -n 512 /dev/mapper/q short.raw
+detach q
+clean other.qcow2
+create -b short.raw -F raw longer.qcow2 64k
+grows longer.qcow2 --backing long.raw,format=raw
+want "not the layer of the table" cmp -s -n 65536 /dev/mapper/q long.raw
+detach q
+clean longer.qcow2
+ok "another layer"
+
+create -u -b /mnt/guest/below -F raw own.qcow2 $(((16 << 20) + 512))
+does attach --chain=none own.qcow2 q
+mkfs.ext4 -q /dev/mapper/q
+mkdir -p /mnt/guest
+mount /dev/mapper/q /mnt/guest
+MOUNTS+=(/mnt/guest)
+# What the last cluster would show lies on the device, and not in memory.
+dd if=long.raw of=/mnt/guest/below bs=64k count=1 seek=256 oflag=direct status=none
+pauses resize --timeout 10 q +1M
+want "what the file has" cmp -i $((16 << 20)):0 -n 65536 /mnt/guest/below long.raw
+umount /mnt/guest
+detach q
+does check ./own.qcow2
+ok "a name that leads onto the device itself"
