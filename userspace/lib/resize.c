@@ -137,7 +137,7 @@ static void hint_backing(const struct resize *r)
 
 /*
  * The last cluster as it is, with what would be seen behind the tail: NULL if that is zeros, or an error.
- * A backing file that is ignored must not be seen there later: as a write would, that takes the zeros.
+ * A backing file that is ignored must not be seen there later: as by a write, the cluster takes the zeros.
  */
 static char *read_cluster(struct resize *r, u64 raw, u64 bitmap, int *ret)
 {
@@ -393,8 +393,7 @@ static int find_layers(struct resize *r)
 	struct device device;
 	int ret;
 
-	if (r->layers || !edit->target.is_device || edit->first_size < edit->header.size ||
-	    !edit->header.backing_file.length)
+	if (r->layers || !edit->target.is_device || !edit->header.backing_file.length)
 		return 0;
 	ret = device_get(edit->target.device, &device);
 	if (ret)

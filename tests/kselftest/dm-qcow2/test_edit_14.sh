@@ -43,6 +43,18 @@ detach q
 clean longer.qcow2
 ok "another layer"
 
+# The last cluster has subclusters of its own, and some from below, before the new end.
+create -b short.raw -F raw -o extended_l2=on sub.qcow2 256K
+qemu-io -f qcow2 -c 'write -P 0xff 200k 56k' sub.qcow2 >/dev/null
+does attach --backing long.raw,format=raw sub.qcow2 q
+DEVICES+=(q)
+pauses resize --shrink q 230K
+want "not the layer of the table" cmp -s -n $((200 << 10)) /dev/mapper/q long.raw
+want "its own" cmp -s -i $((200 << 10)):0 -n $((30 << 10)) /dev/mapper/q <(head -c 30k /dev/zero | tr '\0' '\377')
+detach q
+clean sub.qcow2
+ok "another layer, a smaller disk"
+
 create -u -b /mnt/guest/below -F raw own.qcow2 $(((16 << 20) + 512))
 does attach --chain=none own.qcow2 q
 mkfs.ext4 -q /dev/mapper/q
