@@ -22,6 +22,7 @@
 #include "attach.h"
 #include "cli.h"
 #include "err.h"
+#include "guard.h"
 #include "holder.h"
 #include "kmsg.h"
 #include "lock.h"
@@ -469,6 +470,7 @@ static int make_alone(const struct attach_request *request, const struct chain *
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, &old);
+	guard_bury(request->name);
 	ret = make(request, chain, size, device);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	run_unlock(request->name, lock);

@@ -14,6 +14,7 @@
 #include "detach.h"
 #include "device.h"
 #include "err.h"
+#include "guard.h"
 #include "holder.h"
 #include "kmsg.h"
 #include "mem.h"
@@ -240,6 +241,8 @@ int detach_device(const char *name, bool deferred, u64 seconds)
 	ret = run_lock(device.dm.name, seconds, &lock);
 	if (!ret) {
 		ret = detach_locked(device.dm.name, deferred, seconds);
+		if (!ret)
+			guard_bury(device.dm.name);
 		run_unlock(device.dm.name, lock);
 	}
 	device_release(&device);

@@ -164,9 +164,15 @@ char *guard_clone_path(const char *name, const struct guard_line *line);
 int guard_rescue(const char *name, const struct guard_line *line);
 /*
  * A device that runs, after an edit that was cut off: of the two lengths of @line it gets the longer
- * one if its disk has that, as the kernel knows. 0, or negative errno; prints nothing.
+ * one if its disk has that, as the kernel knows, and if it is the device of @line still. 0, or
+ * negative errno; prints nothing.
  */
 int guard_fit(const char *name, const struct guard_line *line);
+/*
+ * Under its lock: there is no such device any more, and what an edit of it that was killed together with
+ * its guardian has left goes before another one gets the name. Prints what it was.
+ */
+void guard_bury(const char *name);
 /*
  * Fork the guardian. *@fd is the socket to it; @keep are descriptors that it
  * keeps, -1 at the end.

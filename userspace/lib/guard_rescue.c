@@ -52,6 +52,13 @@ int guard_rescue(const char *name, const struct guard_line *line)
 	return ret;
 }
 
+/* Its image may have gone, and another one come under the name. Both lines are as the kernel prints them. */
+static bool is_of(const struct guard_line *line, const struct dm_device *dm)
+{
+	return dm->target && !strcmp(dm->target, DEVICE_TARGET) && dm->readonly == line->readonly &&
+	       !strcmp(dm->table, line->params);
+}
+
 int guard_fit(const char *name, const struct guard_line *line)
 {
 	u64 longest = line->other > line->sectors ? line->other : line->sectors;
@@ -62,7 +69,7 @@ int guard_fit(const char *name, const struct guard_line *line)
 	if (!line->other)
 		return 0;
 	ret = dm_query(name, &dm);
-	fits = ret || dm.suspended || dm.inactive || dm.sectors >= longest;
+	fits = ret || dm.suspended || dm.inactive || dm.sectors >= longest || !is_of(line, &dm);
 	dm_release(&dm);
 	if (fits)
 		return ret == -ENXIO ? 0 : ret;
@@ -73,6 +80,22 @@ int guard_fit(const char *name, const struct guard_line *line)
 	if (!ret)
 		ret = dm_swap(name, false);
 	return ret ? guard_rescue(name, line), ret : 0;
+}
+
+void guard_bury(const char *name)
+{
+	struct guard_line line;
+	struct dm_device dm;
+
+	/* In a move the disk may be in parts: that is for `recover`. */
+	if (!guard_read_intent(name, &line) && !line.moves) {
+		if (dm_query(name, &dm) == -ENXIO && !guard_settle(name, &line, true)) {
+			guard_drop_overlay(name, &line);
+			guard_forget_intent(name, &line);
+		}
+		dm_release(&dm);
+	}
+	guard_release_line(&line);
 }
 
 /* ------------------------------------------------------------------------

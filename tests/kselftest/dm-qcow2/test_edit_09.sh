@@ -86,4 +86,31 @@ for words in "$OVERLAY 1M" "-u -b $DIR/a.qcow2 -F qcow2 $OVERLAY 16M"; do
 	[[ $OUT == *"went down"* && $OUT != *wiped* && $(magic) = QFI ]] || fail "recover, $words: $OUT"
 done
 ok "an overlay that did not get on top"
+# Its image goes, and a smaller one comes under the name, before anybody recovers it.
+killed() {
+	LD_PRELOAD=$STEP EDIT_AT=header EDIT_DO=both "$QCOW2CTL" resize gone +10M 2>said && fail "it was not killed"
+	want "there is no intent" [ -s /run/qcow2ctl/gone.intent ]
+	[ "$(sectors gone.qcow2)" = "$1" ] || fail "the disk has $(sectors gone.qcow2) sectors"
+}
+create small.qcow2 8M
+attach gone gone.qcow2
+killed 53248
+detach gone
+attach gone small.qcow2
+table=$(dmsetup table gone)
+does recover
+[ "$(dmsetup table gone)" = "$table" ] || fail "the device is now $(dmsetup table gone)"
+want "an intent is left" [ ! -e /run/qcow2ctl/gone.intent ]
+detach gone
+attach gone gone.qcow2
+killed 73728
+does detach gone
+want "detach leaves an intent" [ ! -e /run/qcow2ctl/gone.intent ]
+attach gone gone.qcow2
+killed 94208
+detach gone
+does attach small.qcow2 gone
+want "attach leaves an intent" [ ! -e /run/qcow2ctl/gone.intent ]
+does detach gone
+ok "another device has the name"
 written
