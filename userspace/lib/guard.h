@@ -192,8 +192,13 @@ void guard_release_line(struct guard_line *line);
 void guard_forget_intent(const char *name, const struct guard_line *line);
 /* Where the copy lies, for the caller to free; NULL if there is no such image. */
 char *guard_copy_path(const char *name, const char *image);
-/* Was this copy left by a machine that went down? @line is for guard_release_line() in any case. */
+/*
+ * Was this copy left by a machine that went down? One that others could have written counts for nothing.
+ * @line is for guard_release_line() in any case.
+ */
 bool guard_is_stale(const char *copy, struct guard_line *line);
+/* Is it about this image, or one that is not where it was then? */
+bool guard_is_about(const struct guard_line *line, const char *image);
 /* The place in the copy where guard_turn() writes; -1: there is none. Opened for writing. */
 int guard_open_turn(const struct guard_line *line);
 /* 0 or negative errno; prints nothing. */

@@ -25,6 +25,7 @@
 #include "guard.h"
 #include "mem.h"
 #include "run.h"
+#include "table.h"
 #include "text.h"
 
 #define OLD_COUNTS	"old\n"
@@ -124,10 +125,24 @@ int guard_write_intent(const char *name, const struct guard_line *line)
 	return line->moves ? ret : 0;
 }
 
+/* By root, and nobody else can write to it: others may make files where an image lies. */
+static int open_ours(const char *path, int flags)
+{
+	int fd = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_uid &&
+		       !(st.st_mode & (S_IWGRP | S_IWOTH))))
+		return fd;
+	close(fd);
+	errno = EPERM;
+	return -1;
+}
+
 /* @boot: of the machine that wrote it, for the caller to free; or NULL. */
 static int read_file(const char *path, struct guard_line *line, char **boot)
 {
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	int fd = open_ours(path, O_RDONLY);
 	unsigned long long sectors, other;
 	MEM_FREE char *first = NULL, *wrote = NULL, *counts = NULL;
 	FILE *file = NULL;
@@ -174,12 +189,28 @@ bool guard_is_stale(const char *copy, struct guard_line *line)
 	return !ret && boot && strcmp(boot, now) != 0;
 }
 
+bool guard_is_about(const struct guard_line *line, const char *image)
+{
+	struct stat named, here;
+	struct table table;
+	const char *path;
+	bool is;
+
+	if (!table_parse(line->params, &table))
+		return false;
+	path = line->moves ? line->moves : table.paths[0];
+	is = !stat(image, &here) && (stat(path, &named) ? errno == ENOENT :
+				     named.st_dev == here.st_dev && named.st_ino == here.st_ino);
+	table_release(&table);
+	return is;
+}
+
 int guard_open_turn(const struct guard_line *line)
 {
 	int fd = -1;
 
 	if (line->moves && line->copy && *line->copy)
-		fd = open(line->copy, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_ours(line->copy, O_WRONLY);
 	if (fd >= 0 && lseek(fd, -(off_t)strlen(OLD_COUNTS), SEEK_END) < 0) {
 		close(fd);
 		fd = -1;

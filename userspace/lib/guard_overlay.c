@@ -5,10 +5,9 @@
  *
  * It gets its name when the guardian is there, who takes it away if the other dies
  * too early; recover does it if the guardian died, too, or the machine. Nothing goes
- * that anybody could want: only the very file that was made, if it is not a layer of
- * a device, nobody has it open as an image, and nothing was written to it. A block
- * device may have another number after a reboot: there it is an image without any
- * content over the image of the device.
+ * that anybody could want: only the very file that was made, an image without any
+ * content over the image of the device, if it is not a layer of a device and nobody has
+ * it open as an image. A block device may have another number after a reboot.
  */
 #include <endian.h>
 #include <errno.h>
@@ -71,22 +70,6 @@ static bool is_empty(const struct image *image)
 	return i == len;
 }
 
-/* The inode is the one that was made. */
-static bool is_useless_file(const char *path, unsigned long long inode)
-{
-	struct image image;
-	struct stat st;
-	bool useless;
-
-	if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_ino != inode)
-		return false;
-	useless = !image_open(&image, path) && image.st.st_ino == inode &&
-		  !image_verify(&image) && !lock_probe(image.fd, LOCK_WRITER) &&
-		  !is_layer(&image) && is_empty(&image);
-	image_close(&image);
-	return useless;
-}
-
 /* Is it over the image that the device had? */
 static bool is_over(const struct image *image, const struct guard_line *line)
 {
@@ -99,6 +82,23 @@ static bool is_over(const struct image *image, const struct guard_line *line)
 	over = !strcmp(backing, table.paths[0]);
 	table_release(&table);
 	return over;
+}
+
+/* The inode is the one that was made. */
+static bool is_useless_file(const char *path, unsigned long long inode,
+			    const struct guard_line *line)
+{
+	struct image image;
+	struct stat st;
+	bool useless;
+
+	if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_ino != inode)
+		return false;
+	useless = !image_open(&image, path) && image.st.st_ino == inode &&
+		  !image_verify(&image) && is_over(&image, line) &&
+		  !lock_probe(image.fd, LOCK_WRITER) && !is_layer(&image) && is_empty(&image);
+	image_close(&image);
+	return useless;
 }
 
 /* Is there an image at all? Who asks a device that was never written to hears no complaint. */
@@ -159,6 +159,6 @@ void guard_drop_overlay(const char *name, const struct guard_line *line)
 	shown = text_printable(path);
 	if (!inode && wipe_device(path, line))
 		err_note("%s: wiped %s, which had not become a layer of it", name, shown);
-	else if (inode && is_useless_file(path, inode) && !unlink(path))
+	else if (inode && is_useless_file(path, inode, line) && !unlink(path))
 		err_note("%s: removed %s, which had not become a layer of it", name, shown);
 }

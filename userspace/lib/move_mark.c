@@ -23,9 +23,10 @@ char *move_catch_up(const char *name, const char *image)
 	struct guard_line line = { 0 };
 	char *dest = NULL;
 
-	if (copy && guard_is_stale(copy, &line) && line.turned && line.moves && line.state) {
+	if (copy && guard_is_stale(copy, &line) && line.turned && line.moves && line.state &&
+	    guard_is_about(&line, image)) {
 		dest = mem_strdup(line.state);
-		if (!rebase_mark_moved(line.moves, dest))
+		if (!rebase_mark_moved(image, dest))
 			unlink(copy);
 	}
 	guard_release_line(&line);

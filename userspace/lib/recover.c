@@ -98,7 +98,7 @@ static int recover(const char *name)
  */
 
 /* Which of the two images counts after a move that was cut off? */
-static void tell_move(const char *name, const struct guard_line *line)
+static void tell_move(const char *name, const struct guard_line *line, const char *image)
 {
 	MEM_FREE char *dest = text_printable(line->state), *source = text_printable(line->moves);
 
@@ -108,7 +108,7 @@ static void tell_move(const char *name, const struct guard_line *line)
 		err_note("%s: the machine went down while it moved to %s; the old image %s counts", name,
 			 dest, source);
 	if (line->turned)
-		move_mark(line->moves, line->state);
+		move_mark(image, line->state);
 }
 
 /* By dm-clone: some of the disk is here, some there, and its state says what. */
@@ -125,19 +125,19 @@ static void tell_clone(const char *name, const struct guard_line *line)
 
 /*
  * No device is left of what was edited then, and an edit that is cut off leaves a whole image; but an
- * overlay perhaps that was to go on top.
+ * overlay perhaps that was to go on top. @image: beside which the copy is, or NULL.
  */
-static void forget_copy(const char *name, const char *copy)
+static void forget_copy(const char *name, const char *copy, const char *image)
 {
 	MEM_FREE char *shown = text_printable(copy);
 	struct guard_line line;
-	bool goes = guard_is_stale(copy, &line);
+	bool goes = guard_is_stale(copy, &line) && (!image || guard_is_about(&line, image));
 
 	if (goes && line.moves && line.state && line.next) {
 		tell_clone(name, &line);
 		goes = false;
 	} else if (goes && line.moves && line.state) {
-		tell_move(name, &line);
+		tell_move(name, &line, image ? image : line.moves);
 	} else if (goes) {
 		err_note("%s: the machine went down during an edit; the image is what it was before, or after it",
 			 name);
@@ -154,7 +154,7 @@ static void forget_copy_of(const struct device *device)
 	MEM_FREE char *copy = device->image ? guard_copy_path(device->dm.name, device->image) : NULL;
 
 	if (copy)
-		forget_copy(device->dm.name, copy);
+		forget_copy(device->dm.name, copy, device->image);
 }
 
 static void forget_copies(void)
@@ -166,7 +166,7 @@ static void forget_copies(void)
 	for (next = names; next && *next; next++) {
 		MEM_FREE char *copy = mem_printf(GUARD_STATE_FOLDER "/%s.intent", *next);
 
-		forget_copy(*next, copy);
+		forget_copy(*next, copy, NULL);
 	}
 	mem_free_strings(names);
 	if (device_list(&devices, &count))

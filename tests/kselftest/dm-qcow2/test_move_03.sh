@@ -72,6 +72,30 @@ does recover q
 [[ $OUT == *"went down while it moved to $DIR/b.qcow2"* ]] || fail "$OUT"
 as_before
 
+# What others could have written beside an image counts for nothing, nor does what is about another one.
+create victim.qcow2 1M
+create c.qcow2 1M
+sum=$(md5sum victim.qcow2)
+# left OWNER MODE IMAGE: what a machine would have left that went down when that image had moved.
+left() {
+	rm -f c.qcow2.other.intent
+	printf '2048 0 rw\n1 qcow2 %s\n\nanother-boot\n%s\n%s\n\n\nnew\n' "$DIR/c.qcow2" "$DIR/b.qcow2" "$DIR/$3" >c.qcow2.other.intent
+	chown "$1" c.qcow2.other.intent
+	chmod "$2" c.qcow2.other.intent
+}
+for words in "nobody 600 victim.qcow2" "nobody 600 c.qcow2" "root 622 c.qcow2" "root 600 victim.qcow2"; do
+	# shellcheck disable=SC2086 # words
+	left $words
+	does attach c.qcow2 other
+	does recover other
+	[[ $OUT != *"went down"* ]] || fail "$words: $OUT"
+	does detach other
+	[ "$(md5sum victim.qcow2)" = "$sum" ] || fail "$words: another image was written to"
+done
+left root 600 c.qcow2
+answers 4 "stale, its disk has moved to $DIR/b.qcow2" attach c.qcow2 other
+ok "what a machine that went down has left"
+
 ramdisk 1 20
 for format in raw qcow2; do
 	dmsetup create bad --table "0 40960 linear /dev/ram1 0"
