@@ -384,20 +384,27 @@ static void note_pause(u64 pause)
 	err_note("paused %s for %.1f ms", name_of(), pause / 1e6);
 }
 
+/* It runs: whoever we wait for now, nobody has to wait for us. */
+static void dismiss(void)
+{
+	if (guard.suspended || guard.socket < 0)
+		return;
+	/* While the guardian is still there to do it, if we do not get so far. */
+	if (guard.intent)
+		guard_forget_intent(name_of(), &guard.line);
+	tell_guardian(GUARD_DONE);
+	close(guard.socket);
+	guard.socket = -1;
+	waitpid(guard.guardian, NULL, 0);
+}
+
 static void give_back(void)
 {
 	bool runs = !guard.suspended;
 
-	/* While the guardian is still there to do it, if we do not get so far. */
-	if (guard.intent && runs)
-		guard_forget_intent(name_of(), &guard.line);
-	if (guard.socket >= 0) {
-		if (runs)
-			tell_guardian(GUARD_DONE);
+	dismiss();
+	if (guard.socket >= 0)
 		close(guard.socket);
-		if (runs)
-			waitpid(guard.guardian, NULL, 0);
-	}
 	if (guard.node >= 0)
 		close(guard.node);
 	if (guard.turn >= 0)
@@ -422,7 +429,7 @@ static int end(void)
 	if (suspended) {
 		ret = resume();
 		paused = guard_now() - guard.begin;
-		out_let_go();
+		dismiss();
 	} else if (guard.guardian > 0) {
 		/* A table that was loaded in vain, or made shorter. */
 		dm_clear(name_of());
@@ -434,6 +441,7 @@ static int end(void)
 	if (suspended && !guard.suspended)
 		note_pause(paused);
 	give_back();
+	out_let_go();
 	return ret;
 }
 
@@ -564,8 +572,6 @@ int guard_change(const char *name, const struct guard_request *request,
 		ret = change->apply(&guard.device, change->data);
 		paused = guard.suspended;
 		pause = guard_now() - guard.begin;
-		if (!ret)
-			out_let_go();
 	}
 	/* What it had got is taken away. */
 	late = guard.rested && !paused;
@@ -580,9 +586,9 @@ int guard_change(const char *name, const struct guard_request *request,
 	/* While the intent still tells it. */
 	if (request->moved && guard.intent && guard_has_moved(name, &guard.line))
 		request->moved(guard.line.moves, guard.line.state);
-	out_let_go();
 	if ((late || paused) && !guard.suspended)
 		note_pause(pause);
 	give_back();
+	out_let_go();
 	return ret;
 }

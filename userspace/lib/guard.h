@@ -16,8 +16,8 @@
  *    of the dead, and until then the kernel answers EBUSY and the guardian tries
  *    again.
  *  - Resuming is always right, since a plan may be cut off everywhere (plan.h).
- *  - What is printed meanwhile is kept until the device runs: the reader may
- *    wait for it.
+ *  - What is printed meanwhile is kept until the device runs and the guardian is
+ *    gone: the reader may wait for it, or never read.
  *  - Files that lie on the device itself are refused (guard_place.c).
  *  - If both processes are killed, NAME.intent tells `recover` what to resume.
  *

@@ -43,6 +43,18 @@ says() {
 scratch ext4
 create a.qcow2 16M
 attach q a.qcow2
+# A reader that goes, and one that reads when the guardian would long have lost his patience.
+create -o cluster_size=512 m.qcow2 64M
+words=()
+for ((at = 0; at < 500; at++)); do words+=("write -P 1 $((at << 17)) 512"); done
+io m.qcow2 "${words[@]}"
+attach m m.qcow2
+"$QCOW2CTL" map m 2>gone.said | head -n 1 >/dev/null || true
+does map --json m
+"$QCOW2CTL" map m >whole 2>said || fail "map: $(<said)"
+want "a pipe holds all of it" [ "$(stat -c %s whole)" -gt 65536 ]
+{ "$QCOW2CTL" map m 2>slow.said || echo "exit $?" >>slow.said; } | { sleep 40; cat >slow; } &
+READER=$!
 mount -t cgroup2 none /sys/fs/cgroup
 MOUNTS+=(/sys/fs/cgroup)
 GROUP=/sys/fs/cgroup/tool
@@ -148,6 +160,15 @@ want "content" cmp -n $((200 << 16)) data /dev/mapper/q
 detach q
 clean "$LOOP"
 ok "a full device"
+
+wait $READER || fail "the slow reader: $?"
+[[ $(<slow.said) == *paused* && $(<slow.said) != *exit* ]] || fail "a slow reader: $(<slow.said)"
+want "what a slow reader gets" cmp whole slow
+[[ $(<gone.said) != *killed* ]] || fail "a reader that goes: $(<gone.said)"
+runs m
+detach m
+clean m.qcow2
+ok "readers of what is printed"
 
 # Of another boot: there is no device of that edit any more, whoever has the name now.
 attach q a.qcow2
