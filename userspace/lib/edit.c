@@ -373,7 +373,7 @@ static int write_header(struct edit *edit)
 	len = qcow2_header_encode(&edit->header, &disk);
 	memcpy(sector, cluster, have);
 	memcpy(sector, &disk, len);
-	edit->committed = true;
+	edit->committed = !edit->options->dry_run;
 	progress_commit();
 	return plan_barrier(&edit->plan);
 }

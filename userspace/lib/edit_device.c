@@ -58,6 +58,7 @@ int edit_hold_device(struct edit *edit)
 {
 	struct guard_request request = {
 		.writes = true,
+		.mends = edit->flags & EDIT_UNCLEAN,
 		.freeze = !edit->options->nolockfs,
 		.exclusive = edit->flags & EDIT_CLOSED,
 		.layered = edit->flags & EDIT_LAYERED,

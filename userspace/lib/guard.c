@@ -40,7 +40,7 @@ static struct {
 	bool loaded;			/* a new table waits for the resume */
 	u64 sectors;			/* of the live table */
 	u64 want;			/* 0: of guard.line */
-	bool renew;			/* the image may have become another one */
+	bool renew;			/* the image is whole again */
 	bool rested;			/* it has run in between */
 	u64 begin;			/* ns */
 } guard;
@@ -61,6 +61,14 @@ static const char *name_of(void)
 /* ------------------------------------------------------------------------
  * May it be?
  */
+
+/* After corruption was found a device is read-only until it gets a new table. */
+static bool has_wrong_mode(const struct device *device)
+{
+	const char *mode = device->status.mode;
+
+	return mode && !strcmp(mode, "ro") && !device->dm.readonly;
+}
 
 static int check_state(const struct device *device, const struct guard_request *request)
 {
@@ -92,7 +100,12 @@ static int check_state(const struct device *device, const struct guard_request *
 				status->mode);
 	if (writes && device->dm.readonly)
 		return err_fail(ERR_POLICY, name, "device is read-only");
-	return 0;
+	/* A new table would end that; what moves gets another image. */
+	if (!writes || request->mends || request->moved || !has_wrong_mode(device))
+		return 0;
+	err_fail(ERR_CORRUPT, name, "device is read-only since its image was found to be corrupt");
+	err_hint("qcow2ctl repair %s", name);
+	return ERR_CORRUPT;
 }
 
 /* Who has it open besides us? Prints it. */
@@ -346,21 +359,13 @@ static int begin(const char *name, const struct guard_request *request, guard_ma
  * Resume
  */
 
-/* After corruption was found a device is read-only until it gets a new table. */
-static bool has_wrong_mode(void)
-{
-	const char *mode = guard.device.status.mode;
-
-	return mode && !strcmp(mode, "ro") && !guard.line.readonly;
-}
-
 /* With the wanted table, if that is another one. It is not suspended any more, or else an error. */
 static int resume(void)
 {
 	u64 want = guard.want ? guard.want : guard.line.sectors;
 	int ret = 0, error;
 
-	if (!guard.real && (want != guard.sectors || (guard.renew && has_wrong_mode()))) {
+	if (!guard.real && (want != guard.sectors || (guard.renew && has_wrong_mode(&guard.device)))) {
 		ret = guard_load(&guard.device.dm, want, guard.line.params);
 		guard.loaded = !ret;
 	}
@@ -470,6 +475,10 @@ void guard_keep(void)
 void guard_want(u64 sectors)
 {
 	guard.want = sectors;
+}
+
+void guard_renew(void)
+{
 	guard.renew = true;
 }
 

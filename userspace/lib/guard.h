@@ -45,6 +45,7 @@ typedef void guard_moved(const char *image, const char *dest);
 
 struct guard_request {
 	bool writes;		/* a read-only device is refused */
+	bool mends;		/* one that is read-only since corruption was found is welcome */
 	bool freeze;		/* the file system on it */
 	bool exclusive;		/* nobody else may have the device open */
 	bool layered;		/* a layer may stand over the image */
@@ -70,11 +71,10 @@ struct guard_request {
 int guard_suspend(const char *name, const struct guard_request *request);
 /* It stays suspended for one guard_resume() more. */
 void guard_keep(void);
-/*
- * The table that it is to have from guard_resume() on: the same line, so long, and loaded anew if the
- * device is not in its right mode any more. 0: as long as before guard_suspend().
- */
+/* The table that it is to have from guard_resume() on: the same line, so long. 0: as long as before guard_suspend(). */
 void guard_want(u64 sectors);
+/* Nothing of the image is corrupt any more: a device that is read-only since then gets its table anew. */
+void guard_renew(void);
 /* Resume. With the wanted table, or the old one if the kernel does not take it: that is an error. */
 int guard_resume(void);
 /* Is it suspended here? Then its number of sectors, else 0. */

@@ -186,6 +186,8 @@ int repair_image(const char *target, const struct edit_options *options, bool le
 		if (options->dry_run)
 			break;
 	}
+	if (held && !ret && !left)
+		guard_renew();
 	return held ? first_error(ret, guard_resume()) : ret;
 }
 

@@ -17,10 +17,10 @@ put() {
 	done
 	printf '%b' "$bytes" | dd of=a.qcow2 bs=1 seek=$(($1)) conv=notrunc status=none
 }
-# fresh: header, refcount table, refcount block, L1, L2 table, two data clusters; 64 KiB each.
+# fresh [CREATE-OPTION...]: header, refcount table, refcount block, L1, L2 table, two data clusters; 64 KiB each.
 fresh() {
 	rm -f a.qcow2
-	create a.qcow2 16M
+	create "$@" a.qcow2 16M
 	io a.qcow2 'write -P 1 0 64k' 'write -P 2 64k 64k'
 }
 
@@ -66,6 +66,30 @@ pauses check q
 detach q
 clean a.qcow2
 ok "marked corrupt"
+
+# The second cluster is the refcount table's: a write is refused, and until it is repaired nothing else ends that.
+for compat in 0.10 1.1; do
+	fresh -o compat=$compat
+	put 0x40008 8000000000010000
+	attach q a.qcow2
+	qemu-io -f raw -c 'write -P 9 64k 64k' /dev/mapper/q >/dev/null 2>&1 || true
+	is q mode ro
+	pauses repair --dry-run q
+	[[ $OUT == *header* ]] || fail "dry run: $OUT"
+	is q mode ro
+	for command in "resize q +1M" "resize --shrink q -1M" "snapshot create q s1" "snapshot create --external b.qcow2 q"; do
+		# shellcheck disable=SC2086 # words
+		answers 7 "(read-only since|marked corrupt).*hint: qcow2ctl repair" $command
+		is q mode ro
+	done
+	[ "$(blockdev --getsize64 /dev/mapper/q)" = $((16 << 20)) ] || fail "its length has changed"
+	pauses repair q
+	is q mode rw
+	device_io q 'read -P 1 0 64k' 'write -P 4 64k 64k'
+	detach q
+	clean a.qcow2
+done
+ok "read-only until it is repaired"
 
 # As QEMU leaves it when it is killed: the mark, and counts that nobody has written.
 rm a.qcow2
