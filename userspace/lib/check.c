@@ -299,12 +299,30 @@ static int walk(struct check *check)
 	return ret;
 }
 
+static u64 clusters_of(const struct image *image)
+{
+	return qcow2_to_clu(&image->geo, qcow2_round_up(&image->geo, image->end));
+}
+
+/* Clusters that are counted though the file does not have them all. */
+static u64 beyond(u64 clusters)
+{
+	return clusters + clusters / 4 + AHEAD;
+}
+
+u64 check_memory(const struct image *image, bool repairs)
+{
+	u64 clusters = clusters_of(image) + 1, more = beyond(clusters);
+
+	return (clusters + more + (repairs ? clusters : 0)) * sizeof(u16);
+}
+
 static int start(struct check *check)
 {
 	const struct image *image = check->image;
 	int ret;
 
-	check->nr_clusters = qcow2_to_clu(&image->geo, qcow2_round_up(&image->geo, image->end));
+	check->nr_clusters = clusters_of(image);
 	check->clusters = qcow2_to_clu(&image->geo, qcow2_round_up(&image->geo, image->header.size));
 	/* More than QEMU takes as well. */
 	if (check->nr_clusters > INT_MAX)
@@ -312,8 +330,7 @@ static int start(struct check *check)
 				INT_MAX);
 	ret = check_counts_init(&check->counts, check->nr_clusters + 1);
 	if (!ret)
-		ret = check_counts_init(&check->beyond,
-					check->nr_clusters + check->nr_clusters / 4 + AHEAD);
+		ret = check_counts_init(&check->beyond, beyond(check->nr_clusters));
 	if (ret)
 		return err_errno_what(-ret, image->path, "no memory for %llu counts",
 				      (unsigned long long)check->nr_clusters);

@@ -40,6 +40,8 @@ struct check {
 	struct check_snapshots snapshots;
 };
 
+/* Bytes that the counts of a check take, or of one for a repair. */
+u64 check_memory(const struct image *image, bool repairs);
 /*
  * Check a verified image (also one of image_verify_damaged()). 0: it could be
  * done, and the results are good. check_release() also after an error.

@@ -14,20 +14,25 @@
 
 int check_counts_init(struct check_counts *counts, u64 clusters)
 {
-	void *near = mmap(NULL, clusters * sizeof(u16), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	bool in_heap = mem_is_locked();
+	void *near = in_heap ? calloc(clusters, sizeof(u16)) :
+			       mmap(NULL, clusters * sizeof(u16), PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	*counts = (struct check_counts){ 0 };
-	if (near == MAP_FAILED)
+	if (!near || near == MAP_FAILED)
 		return -errno;
 	counts->near = near;
+	counts->in_heap = in_heap;
 	counts->room = clusters;
 	return 0;
 }
 
 void check_counts_release(struct check_counts *counts)
 {
-	if (counts->near)
+	if (counts->in_heap)
+		free(counts->near);
+	else if (counts->near)
 		munmap(counts->near, counts->room * sizeof(u16));
 	free(counts->far);
 	*counts = (struct check_counts){ 0 };

@@ -3,11 +3,13 @@
 /*
  * How often each cluster of an image is referred to, as a walk over its tables
  * finds it. Two bytes per cluster of the file, of which only touched pages take
- * memory; the few counts that need more are kept apart.
+ * memory, unless it is locked: then they are taken from what was made ready (mem_lock()).
+ * The few counts that need more are kept apart.
  */
 #ifndef QCOW2CTL_CHECK_COUNTS_H
 #define QCOW2CTL_CHECK_COUNTS_H
 
+#include <stdbool.h>
 #include <linux/types.h>
 
 struct check_counts_far {
@@ -18,6 +20,7 @@ struct check_counts_far {
 struct check_counts {
 	u16 *near;		/* 0xffff: look into far */
 	u64 room;		/* clusters that near has */
+	bool in_heap;
 	struct check_counts_far *far;
 	u64 nr_far, nr_slots;
 };

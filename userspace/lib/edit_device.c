@@ -9,6 +9,7 @@
  * nobody else gets in even if the device should be removed meanwhile.
  */
 #include <string.h>
+#include "check.h"
 #include "edit.h"
 #include "err.h"
 #include "lock.h"
@@ -18,18 +19,38 @@
 #define MEMORY_LEAST	(8U << 20)
 #define MEMORY_MOST	(1ULL << 30)
 
-/* What an edit of this image has in memory at most, roughly. */
-static u64 estimate(const struct image *image)
+/* What an edit or a check of this image, or a repair, which is both, has in memory at most, roughly. */
+static u64 estimate(const struct image *image, bool edits, bool checks)
 {
 	const struct qcow2_header *h = &image->header;
 	u64 l1 = h->l1_size * (u64)sizeof(__be64);
 	u64 clusters = qcow2_to_clu(&image->geo, image->end);
 	u64 counts = (clusters << h->refcount_order) / 8;
 	u64 tables = (u64)h->l1_size * image->geo.cluster_size;
-	u64 bytes = MEMORY_LEAST + 4 * (l1 + counts + clusters);
+	u64 bytes = MEMORY_LEAST + 4 * l1;
 
+	if (edits)
+		bytes += 4 * (counts + clusters);
 	bytes += tables < 2 * PLAN_PENDING ? tables : 2 * PLAN_PENDING;
-	return bytes < MEMORY_MOST ? bytes : MEMORY_MOST;
+	if (bytes > MEMORY_MOST)
+		bytes = MEMORY_MOST;
+	return checks ? bytes + check_memory(image, edits) : bytes;
+}
+
+/* Whoever made the image says how long it is. */
+static int refuse_counts(const struct target *target, bool repairs)
+{
+	u64 bytes = check_memory(&target->image, repairs);
+
+	if (bytes <= MEMORY_MOST)
+		return 0;
+	err_fail(ERR_FAILED, target->device, "the counts of its clusters need %llu MiB while it is suspended",
+		 (unsigned long long)(bytes >> 20));
+	if (repairs)
+		err_hint("detach it before");
+	else
+		err_hint("check --online does it without a pause");
+	return ERR_FAILED;
 }
 
 int edit_check_file(const struct image *image)
@@ -63,12 +84,14 @@ int edit_hold_device(struct edit *edit)
 		.exclusive = edit->flags & EDIT_CLOSED,
 		.layered = edit->flags & EDIT_LAYERED,
 		.seconds = EDIT_SECONDS(edit->options),
-		.memory = estimate(edit->image),
+		.memory = estimate(edit->image, true, edit->flags & EDIT_UNCLEAN),
 		.file = edit->beside,
 	};
 	bool graph = edit->flags & EDIT_GRAPH;
 	int ret = edit_check_file(edit->image);
 
+	if (!ret && edit->flags & EDIT_UNCLEAN)
+		ret = refuse_counts(&edit->target, true);
 	if (ret)
 		return ret;
 	if (graph && lock_is_held(edit->image->fd, LOCK_GRAPH) > 0)
@@ -117,8 +140,10 @@ int edit_hold_reader(struct target *target, bool damaged)
 		if (ret)
 			return edit_refuse_locked(image, ret);
 	} else {
-		request.memory = estimate(image);
+		request.memory = estimate(image, !damaged, damaged);
 		ret = edit_check_file(image);
+		if (!ret && damaged)
+			ret = refuse_counts(target, false);
 		if (!ret)
 			ret = guard_suspend(target->device, &request);
 		if (ret)

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,8 +23,6 @@
 #include "mem.h"
 #include "out.h"
 #include "run.h"
-
-#define STACK_BYTES	(256U << 10)
 
 static struct {
 	unsigned int depth;
@@ -147,25 +144,13 @@ static int open_node(bool exclusive)
  * Before
  */
 
-/* What the stack and the heap will need is there from now on. */
 static int lock_memory(u64 bytes)
 {
-	char stack[STACK_BYTES];
-	void *heap;
+	int ret = mem_lock(bytes);
 
-	explicit_bzero(stack, sizeof(stack));
-	/* One heap that never shrinks, so that what is freed here is found again. */
-	mallopt(M_MMAP_MAX, 0);
-	mallopt(M_TRIM_THRESHOLD, -1);
-	if (mlockall(MCL_CURRENT | MCL_FUTURE))
-		return err_errno_what(errno, name_of(), "cannot lock memory");
 	guard.locked = true;
-	heap = malloc(bytes);
-	if (!heap)
-		return err_fail(ERR_FAILED, name_of(), "the edit needs %llu MiB of memory",
-				(unsigned long long)(bytes >> 20));
-	free(heap);
-	return 0;
+	return ret ? err_errno_what(-ret, name_of(), "cannot lock %llu MiB of memory",
+				    (unsigned long long)(bytes >> 20)) : 0;
 }
 
 static int look(const char *name, const struct guard_request *request)
@@ -418,7 +403,7 @@ static void give_back(void)
 	if (guard.lock >= 0 && runs)
 		run_unlock(name_of(), guard.lock);
 	if (guard.locked)
-		munlockall();
+		mem_unlock();
 	device_release(&guard.device);
 	guard_release_line(&guard.line);
 	free(guard.real);

@@ -3,15 +3,21 @@
 /*
  * Allocation that ends the process when there is none.
  */
+#include <errno.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "err.h"
 #include "mem.h"
 
 #define ALIGNMENT	4096
+#define STACK_BYTES	(256U << 10)
+
+static bool is_locked;
 
 static void *checked(void *pointer)
 {
@@ -53,6 +59,36 @@ void *mem_grow(void *array, size_t count, size_t size)
 	if (count > SIZE_MAX / 2 / size)
 		return checked(NULL);
 	return checked(realloc(array, (count ? 2 * count : 1) * size));
+}
+
+int mem_lock(size_t bytes)
+{
+	char stack[STACK_BYTES];
+	void *heap;
+
+	explicit_bzero(stack, sizeof(stack));
+	/* One heap that never shrinks, so that what is freed here is found again. */
+	mallopt(M_MMAP_MAX, 0);
+	mallopt(M_TRIM_THRESHOLD, -1);
+	if (mlockall(MCL_CURRENT | MCL_FUTURE))
+		return -errno;
+	is_locked = true;
+	heap = malloc(bytes);
+	if (!heap)
+		return -ENOMEM;
+	free(heap);
+	return 0;
+}
+
+void mem_unlock(void)
+{
+	munlockall();
+	is_locked = false;
+}
+
+bool mem_is_locked(void)
+{
+	return is_locked;
 }
 
 char *mem_strdup(const char *text)

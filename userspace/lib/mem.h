@@ -7,6 +7,7 @@
 #ifndef QCOW2CTL_MEM_H
 #define QCOW2CTL_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* A local pointer that is freed when its scope ends. */
@@ -19,6 +20,13 @@ void *mem_aligned(size_t size);
 void *mem_resize(void *array, size_t count, size_t wanted, size_t size);
 /* Make room for one more element of @size bytes behind the @count that there are. */
 void *mem_grow(void *array, size_t count, size_t size);
+/*
+ * What the stack and, with @bytes, the heap will need is there from now on, and none of it leaves
+ * memory until mem_unlock(). 0 or negative errno.
+ */
+int mem_lock(size_t bytes);
+void mem_unlock(void);
+bool mem_is_locked(void);
 char *mem_strdup(const char *text);
 /* @len bytes as a string; bytes behind an embedded NUL are there and not seen. */
 char *mem_strndup(const void *text, size_t len);

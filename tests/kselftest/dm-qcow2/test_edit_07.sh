@@ -91,6 +91,21 @@ for compat in 0.10 1.1; do
 done
 ok "read-only until it is repaired"
 
+# A sparse file has as many clusters as somebody wanted, and counting them takes memory, which is locked.
+rm a.qcow2
+create -o cluster_size=512 a.qcow2 16M
+truncate -s 512G a.qcow2
+attach q a.qcow2
+answers 1 "counts of its clusters need [0-9]{4} MiB.*hint: check --online" check q
+answers 1 "counts of its clusters need [0-9]{4} MiB.*hint: detach it" repair q
+[[ $OUT != *paused* ]] || fail "paused for it"
+detach q
+truncate -s 4G a.qcow2
+attach q a.qcow2
+pauses check q
+detach q
+ok "more clusters than memory"
+
 # As QEMU leaves it when it is killed: the mark, and counts that nobody has written.
 rm a.qcow2
 create -o lazy_refcounts=on a.qcow2 16M
