@@ -20,6 +20,7 @@
 #include "err.h"
 #include "guard.h"
 #include "interpose.h"
+#include "lock.h"
 #include "mem.h"
 #include "newfile.h"
 #include "run.h"
@@ -110,13 +111,33 @@ static const struct edit_options *edit_options(const struct backup_request *requ
 	return options;
 }
 
-static int drop_snapshot(const struct device *device, const struct backup_request *request)
+/* Has somebody a view of a snapshot? Then no snapshot can be deleted. */
+static int find_views(const struct device *device, struct image *image, bool *found)
 {
+	int ret = image_open(image, device->image);
+
+	*found = !ret && lock_is_held(image->fd, LOCK_GRAPH) > 0;
+	return ret;
+}
+
+/* @left: it may have to stay. NULL: that is an error. */
+static int drop_snapshot(const struct device *device, const struct backup_request *request, bool *left)
+{
+	struct image image = IMAGE_CLOSED;
 	struct edit_options options;
-	bool found;
+	bool found, viewed = false;
 	int ret = find_snapshot(device, &found);
 
+	if (left)
+		*left = false;
 	if (ret || !found)
+		return ret;
+	if (left) {
+		ret = find_views(device, &image, &viewed);
+		image_close(&image);
+		*left = viewed;
+	}
+	if (ret || viewed)
 		return ret;
 	edit_options(request, &options);
 	/* Nobody's data is to be consistent for this. */
@@ -157,7 +178,7 @@ static void wait_for_others(const char *name)
 }
 
 /* All that a point is made of, whatever of it is there. */
-static int drop(const char *name, enum backup_kind kind, const struct backup_request *request)
+static int drop(const char *name, enum backup_kind kind, const struct backup_request *request, bool *left)
 {
 	MEM_FREE char *frozen = mem_printf("%s.frozen", name);
 	struct device device = { 0 };
@@ -175,13 +196,13 @@ static int drop(const char *name, enum backup_kind kind, const struct backup_req
 	else
 		ret = drop_view(frozen);
 	if (!ret && device.image && kind == BACKUP_VIEW)
-		ret = drop_snapshot(&device, request);
+		ret = drop_snapshot(&device, request, left);
 	device_release(&device);
 	return ret;
 }
 
-/* Under the lock. */
-static int recover(const char *name)
+/* Under the lock. @left as for drop_snapshot(). */
+static int recover(const char *name, bool *left)
 {
 	MEM_FREE char *path = backup_intent_path(name);
 	struct backup_intent intent;
@@ -189,7 +210,7 @@ static int recover(const char *name)
 
 	if (!backup_intent_read(name, &intent))
 		return 0;
-	ret = drop(name, intent.kind, NULL);
+	ret = drop(name, intent.kind, NULL, left);
 	if (!ret)
 		ret = remove_file(intent.store);
 	if (!ret)
@@ -226,7 +247,7 @@ int backup_recover(const char *name)
 	ret = run_lock(frozen, 0, &lock);
 	if (ret)
 		return ret;
-	ret = access(intent, F_OK) ? drop(name, BACKUP_VIEW, NULL) : recover(name);
+	ret = access(intent, F_OK) ? drop(name, BACKUP_VIEW, NULL, NULL) : recover(name, NULL);
 	if (!ret)
 		err_note("%s: what was left of a backup is gone", name);
 	run_unlock(frozen, lock);
@@ -260,6 +281,24 @@ static int holds_snapshot(const struct device *device, bool *holds)
 	return ret;
 }
 
+/* A snapshot of ours could not be deleted again: without one, if that is possible. */
+static int avoid_views(struct backup_point *point)
+{
+	const struct device *device = &point->device;
+	struct image image = IMAGE_CLOSED;
+	bool viewed;
+	int ret = find_views(device, &image, &viewed);
+
+	if (!ret && viewed && (point->request->via || device->layer)) {
+		ret = edit_refuse_locked(&image, LOCK_GRAPH);
+		err_hint("detach that first%s", device->layer ? "" : ", or freeze by --via snapshot");
+	} else if (!ret && viewed) {
+		point->kind = BACKUP_SNAPSHOT;
+	}
+	image_close(&image);
+	return ret;
+}
+
 static int choose(struct backup_point *point)
 {
 	const struct device *device = &point->device;
@@ -278,7 +317,7 @@ static int choose(struct backup_point *point)
 	if (!ret && point->kind == BACKUP_SNAPSHOT && device->layer)
 		ret = err_fail(ERR_BUSY, name, "layer %s stands over its image%s", device->layer,
 			       via ? "" : ", which cannot hold a snapshot itself");
-	return ret;
+	return ret || point->kind != BACKUP_VIEW ? ret : avoid_views(point);
 }
 
 /* Of the file @path, which need not be there yet; for the caller to free. */
@@ -340,7 +379,7 @@ static int look(struct backup_point *point)
 /* What is there nobody can have, since the lock is ours: it was left, by a machine that went down too. */
 static int clear_away(struct backup_point *point)
 {
-	int ret = recover(point->request->name);
+	int ret = recover(point->request->name, &point->left);
 
 	device_release(&point->device);
 	if (!ret)
@@ -351,7 +390,7 @@ static int clear_away(struct backup_point *point)
 		return ret;
 	ret = refuse_frozen(point->frozen);
 	if (!ret && point->kind == BACKUP_VIEW)
-		ret = drop_snapshot(&point->device, point->request);
+		ret = drop_snapshot(&point->device, point->request, NULL);
 	return ret;
 }
 
@@ -502,12 +541,12 @@ int backup_point_end(struct backup_point *point)
 		close(point->fd);
 	point->fd = -1;
 	if (point->begun) {
-		ret = drop(point->request->name, point->kind, point->request);
+		ret = drop(point->request->name, point->kind, point->request, &point->left);
 		if (!ret)
 			ret = remove_file(point->store);
 		if (ret)
 			err_hint("qcow2ctl recover %s", point->request->name);
-		else
+		else if (!point->left)
 			ret = point->part ? backup_intent_write(point, BACKUP_ITSELF) : remove_file(intent);
 	}
 	point->begun = ret;
@@ -517,11 +556,27 @@ int backup_point_end(struct backup_point *point)
 	return ret;
 }
 
+/* For recover, or the next backup, when nobody has a view any more. */
+static void leave(struct backup_point *point)
+{
+	const char *name = point->request->name;
+
+	free(point->part);
+	free(point->store);
+	point->part = NULL;
+	point->store = NULL;
+	if (!backup_intent_write(point, BACKUP_VIEW))
+		err_warn(name, "its snapshot " BACKUP_TAG " stays while a view of a snapshot is attached");
+	err_hint("qcow2ctl recover %s takes it away then", name);
+}
+
 void backup_point_release(struct backup_point *point)
 {
 	MEM_FREE char *intent = backup_intent_path(point->request->name);
 
-	if (point->part && !point->begun)
+	if (point->left)
+		leave(point);
+	else if (point->part && !point->begun)
 		unlink(intent);
 	if (point->lock >= 0)
 		run_unlock(point->frozen, point->lock);

@@ -33,6 +33,7 @@ struct backup_point {
 	int fd;				/* of the frozen point, for direct reads */
 	u64 size;			/* bytes */
 	bool begun;			/* there may be something to take away */
+	bool left;			/* its snapshot, as long as somebody's view is attached */
 	/* Files that must not be left: of the result, while it has no better name; of the layer. */
 	char *part, *store;
 	bool store_beside;		/* the result, where the layer would not look for it */

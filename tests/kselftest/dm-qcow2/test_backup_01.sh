@@ -9,6 +9,7 @@
 # shellcheck source=tests/kselftest/dm-qcow2/backup.sh
 . "$(dirname "$0")/backup.sh"
 
+need_module dm-snapshot
 scratch ext4
 create base.qcow2 6M
 io base.qcow2 'write -P 9 1M 4M'
@@ -34,7 +35,31 @@ exercise q model.raw 3 20
 cmp /dev/mapper/q model.raw || fail "the device is not what was written"
 ok "an image, by a view"
 
+# While a view is attached no snapshot can be deleted.
 cp model.raw point.raw
+view() { "$QCOW2CTL" attach --snapshot meanwhile --backing base.qcow2,format=qcow2 a.qcow2 view >/dev/null || fail "no view"; }
+made view
+view
+answers 5 "attached as view" backup q --to v.qcow2 --via view
+begun log --to v.qcow2 --bwlimit 4M
+exercise q model.raw 4 20 -d
+ended 0
+same v.qcow2 point.raw
+does detach view
+cp model.raw point.raw
+begun log --to w.qcow2 --bwlimit 2M
+view
+wait "$BACKUP" || fail "a view that came: exit $?: $(<log)"
+[[ $(<log) == *"qcow2ctl-backup stays while a view"* ]] || fail "no warning: $(<log)"
+does backup q --to x.qcow2
+answers 5 "attached as view" recover q
+does detach view
+does recover
+untouched
+same w.qcow2 point.raw
+same x.qcow2 point.raw
+ok "beside a view"
+
 want "the stream" cmp <("$QCOW2CTL" backup q --to - 2>/dev/null) point.raw
 untouched
 answers 4 "exists already" backup q --to full.qcow2
