@@ -4,12 +4,14 @@
  * External snapshots: an overlay with the cluster size and the disk size of the
  * image, which it names by its absolute path.
  */
+#include <unistd.h>
 #include "create.h"
 #include "err.h"
 #include "lock.h"
 #include "mem.h"
 #include "out.h"
 #include "progress.h"
+#include "run.h"
 #include "snapshot_external.h"
 #include "text.h"
 
@@ -69,12 +71,29 @@ static char *line_over(const struct device *device, const struct image *overlay)
 	return line;
 }
 
+/* The snapshot that a backup has made has to be deleted from the image; and that can only be the top one. */
+static int refuse_backup(const char *name)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", name);
+	MEM_FREE char *intent = mem_printf(RUN_FOLDER "/%s.intent", frozen);
+
+	if (run_is_locked(frozen))
+		return err_fail(ERR_BUSY, name, "a backup of it is under way: %s", frozen);
+	if (access(intent, F_OK))
+		return 0;
+	err_fail(ERR_BUSY, name, "a backup has left something: %s", frozen);
+	err_hint("qcow2ctl recover %s", name);
+	return ERR_BUSY;
+}
+
 /* The guardian is there: should this process die, he takes the overlay away. */
 static int name_overlay(const struct device *device, void *data, char **params)
 {
 	struct overlay *overlay = data;
-	int ret = newfile_keep(overlay->file);
+	int ret = refuse_backup(device->dm.name);
 
+	if (!ret)
+		ret = newfile_keep(overlay->file);
 	/* Once more, by the name that it has now: the first descriptor has none for the kernel to print. */
 	if (!ret)
 		ret = image_open(&overlay->image, overlay->file->path);
@@ -116,6 +135,8 @@ static int check_device(const char *name)
 		return device_fail(ret, name);
 	if (device.dm.readonly)
 		ret = err_fail(ERR_POLICY, name, "device is read-only");
+	else
+		ret = refuse_backup(name);
 	device_release(&device);
 	return ret;
 }

@@ -25,6 +25,8 @@ answers 5 "a view of a snapshot" snapshot delete q meanwhile
 does list
 [[ $OUT != *frozen* ]] || fail "list shows it: $OUT"
 answers 5 "at work" backup q --to other.qcow2
+answers 5 "a backup of it is under way: q.frozen" snapshot create --external over.qcow2 q
+[ ! -e over.qcow2 ] || fail "an overlay"
 exercise q model.raw 2 100
 cmp /dev/mapper/q.frozen point.raw || fail "the point has moved"
 ended 0
@@ -53,6 +55,7 @@ wait "$BACKUP" || fail "a view that came: exit $?: $(<log)"
 [[ $(<log) == *"qcow2ctl-backup stays while a view"* ]] || fail "no warning: $(<log)"
 does backup q --to x.qcow2
 answers 5 "attached as view" recover q
+answers 5 "has left something" snapshot create --external over.qcow2 q
 does detach view
 does recover
 untouched
