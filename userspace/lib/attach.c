@@ -84,10 +84,17 @@ static int refuse_moved(const struct attach_request *request, const struct image
 	MEM_FREE char *path = image_real_path(image);
 	MEM_FREE char *left = move_catch_up(request->name, path);
 	MEM_FREE char *dest = left ? mem_strdup(left) : move_mark_of(image);
-	MEM_FREE char *shown = dest ? text_printable(dest) : NULL;
+	MEM_FREE char *half = dest ? NULL : move_left_half(request->name, path);
+	MEM_FREE char *shown = dest || half ? text_printable(dest ? dest : half) : NULL;
 
 	if (!shown)
 		return 0;
+	if (half) {
+		err_fail(ERR_POLICY, image->path,
+			 "part of its disk is where dm-clone was moving it, as %s knows", shown);
+		err_hint("qcow2ctl recover says more; this alone can be attached with --read-only");
+		return ERR_POLICY;
+	}
 	err_fail(ERR_POLICY, image->path, "image is stale, its disk has moved to %s", shown);
 	err_hint("attach that, or this one with --read-only");
 	return ERR_POLICY;

@@ -243,9 +243,11 @@ void guard_turn_back(const struct guard_line *line)
 
 void guard_forget_intent(const char *name, const struct guard_line *line)
 {
+	MEM_FREE char *clone = line->next ? guard_clone_path(name, line) : NULL;
 	MEM_FREE char *path = intent_path(name);
 
-	if (line->copy && *line->copy)
+	/* As long as dm-clone's own record is there, part of the disk is elsewhere. */
+	if (line->copy && *line->copy && (!clone || access(clone, F_OK)))
 		unlink(line->copy);
 	unlink(path);
 }

@@ -58,6 +58,7 @@ struct stack {
 	bool impatient;
 	char *real, *frozen, *copy;
 	struct dm_device top, below;	/* empty: not there */
+	bool gone;			/* NAME itself */
 };
 
 static bool ends_with(const char *text, const char *end)
@@ -137,7 +138,8 @@ static int remove_parts(const struct stack *s, bool state)
 	if (!ret)
 		ret = remove_part(s->real, false);
 	dm_settle();
-	if (!ret && s->line->moves) {
+	/* What dm-clone has copied of a device that was removed nobody else knows. */
+	if (!ret && s->line->moves && !(s->gone && s->line->next)) {
 		MEM_FREE char *path = guard_clone_path(s->name, s->line);
 
 		unlink(path);
@@ -391,7 +393,8 @@ int guard_settle(const char *name, const struct guard_line *line, bool impatient
 		gone = dm_query(real, &s.below);
 	if (!gone && !device_is_private(&s.below))
 		dm_release(&s.below);
-	if (ret == -ENXIO)
+	s.gone = ret == -ENXIO;
+	if (s.gone)
 		ret = remove_parts(&s, !line->moves);
 	else if (!ret && is_there(&s.top, line))
 		ret = settle_there(&s);

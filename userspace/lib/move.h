@@ -49,6 +49,11 @@ void move_mark(const char *image, const char *dest);
  * knows. Returns where it has moved to, for the caller to free; or NULL.
  */
 char *move_catch_up(const char *name, const char *image);
+/*
+ * Had dm-clone brought a part of NAME's disk elsewhere when the device went? Returns the file that knows which, for the
+ * caller to free; or NULL.
+ */
+char *move_left_half(const char *name, const char *image);
 /* Where it has moved to, for the caller to free; or NULL. The header is verified. */
 char *move_mark_of(const struct image *image);
 

@@ -3,9 +3,12 @@
 /*
  * The mark of an image whose disk has moved to another one.
  */
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "err.h"
 #include "guard.h"
+#include "interpose.h"
 #include "mem.h"
 #include "move.h"
 #include "rebase.h"
@@ -31,6 +34,28 @@ char *move_catch_up(const char *name, const char *image)
 	}
 	guard_release_line(&line);
 	return dest;
+}
+
+char *move_left_half(const char *name, const char *image)
+{
+	struct device device = { .dm.name = (char *)name, .image = (char *)image };
+	MEM_FREE char *copy = guard_copy_path(name, image);
+	char *state = interpose_default_state(&device, "clone");
+	struct guard_line line = { 0 };
+	struct stat st;
+
+	/* That of a move. The layer alone leaves its state. */
+	if (copy)
+		guard_is_stale(copy, &line);
+	if (line.moves && line.next && line.state) {
+		free(state);
+		state = guard_clone_path(name, &line);
+	} else if (stat(state, &st) || !S_ISREG(st.st_mode)) {
+		free(state);
+		state = NULL;
+	}
+	guard_release_line(&line);
+	return state;
 }
 
 char *move_mark_of(const struct image *image)

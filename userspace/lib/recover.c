@@ -191,6 +191,12 @@ static void find_states(const struct device *device)
 
 		if (stat(path, &st) || !S_ISREG(st.st_mode))
 			continue;
+		if (!strcmp(layer, "clone")) {
+			err_warn(device->dm.name,
+				 "it has no layer clone any more: part of its disk may be where that brought it");
+			err_hint("keep both, and %s, which says what is where", shown);
+			continue;
+		}
 		err_note("%s: it has no layer %s any more, and %s is of no use now", device->dm.name, layer,
 			 shown);
 		err_hint("remove that file");

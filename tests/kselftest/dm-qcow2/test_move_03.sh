@@ -71,6 +71,27 @@ printf '32768 0 rw\n1 qcow2 %s\n\nanother-boot\n%s\n%s\n\n' "$DIR/a.qcow2" "$DIR
 does recover q
 [[ $OUT == *"went down while it moved to $DIR/b.qcow2"* ]] || fail "$OUT"
 as_before
+# By dm-clone: the file that says what is where stays, and so does what says so; also when the device was removed.
+create c.qcow2 1M
+touch d.qcow2.clone
+printf '2048 0 rw\n1 qcow2 %s\n%s\nanother-boot\n%s\n%s\nqcow2 1 qcow2 %s\n\nold\n' \
+	"$DIR/c.qcow2" "$DIR/c.qcow2.half.intent" "$DIR/d.qcow2" "$DIR/c.qcow2" "$DIR/d.qcow2" >c.qcow2.half.intent
+cp c.qcow2.half.intent /run/qcow2ctl/half.intent
+does recover half
+want "an intent" [ ! -e /run/qcow2ctl/half.intent ]
+answers 4 "dm-clone was moving it, as $DIR/d.qcow2.clone knows" attach c.qcow2 half
+does attach --read-only c.qcow2 half
+made half
+does recover half
+[[ $OUT == *"while dm-clone moved it"*"$DIR/d.qcow2.clone, which says"* ]] || fail "$OUT"
+want "a file is gone" [ -e d.qcow2.clone ]
+mv c.qcow2.half.intent c.qcow2.half.clone
+does recover half
+[[ $OUT == *"warning: it has no layer clone any more"*"keep both, and $DIR/c.qcow2.half.clone"* ]] || fail "$OUT"
+does detach half
+answers 4 "as $DIR/c.qcow2.half.clone knows" attach c.qcow2 half
+rm c.qcow2 c.qcow2.half.clone d.qcow2.clone
+ok "half moved by dm-clone"
 
 # What others could have written beside an image counts for nothing, nor does what is about another one.
 create victim.qcow2 1M
