@@ -14,6 +14,9 @@
 #include "err.h"
 #include "map.h"
 
+/* A discard has at most so much (kernel/limits.c). */
+#define DISCARD_BYTES	(1ULL << 30)
+
 static int add_extent(void *data, const struct map_extent *extent)
 {
 	backup_ranges_add(data, extent->start, extent->length, extent->data && !extent->zero);
@@ -100,14 +103,41 @@ static int map_point(const struct backup_point *point, struct backup_ranges *ran
 			      add_extent, ranges);
 }
 
+/*
+ * dm-era notes of a discard only the block where it begins. All clusters behind that are zeros then, in one piece but for
+ * what was written later, which is noted; so zeros that go on from a block that is noted count as changed too. And one
+ * write into a cluster that was discarded makes all of it data.
+ */
+static void follow_discards(const struct device *device, const struct backup_ranges *map,
+			    struct backup_ranges *changes)
+{
+	backup_ranges_follow(changes, map, device->status.cluster, DISCARD_BYTES);
+}
+
+/* With a raw data file a discard leaves the mapping as it is: then nothing tells what was discarded. */
+static int is_mapped(const struct device *device, bool *mapped)
+{
+	struct image image;
+	int ret = image_open(&image, device->image);
+
+	if (!ret)
+		ret = image_verify(&image);
+	*mapped = !ret && !(image.header.autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW);
+	image_close(&image);
+	return ret;
+}
+
 int backup_changes_of(const struct backup_point *point, const char *since,
 		      struct backup_ranges *ranges)
 {
 	struct backup_ranges changes = { 0 };
 	int ret = since ? find_changes(point, since, &changes) : 0;
+	u64 number;
 
 	if (!ret)
 		ret = map_point(point, ranges);
+	if (!ret && since && backup_era_number(since, &number))
+		follow_discards(&point->device, ranges, &changes);
 	if (!ret && since)
 		backup_ranges_cut(ranges, &changes);
 	backup_ranges_release(&changes);
@@ -119,14 +149,16 @@ int backup_changes(const char *name, const char *since, struct backup_ranges *ra
 	struct backup_ranges changes = { 0 };
 	struct device device;
 	int ret = device_get(name, &device);
+	bool by_era, mapped = true;
 	u64 number;
 
 	memset(ranges, 0, sizeof(*ranges));
 	if (ret)
 		return device_fail(ret, name);
+	by_era = backup_era_number(since, &number);
 	if (!device.image)
 		ret = err_fail(ERR_FAILED, name, "device has no image");
-	else if (backup_era_number(since, &number))
+	else if (by_era)
 		ret = backup_era_changes(name, number, &changes);
 	else if (device_view(&device))
 		ret = differ_frozen(&device, since, device_view(&device), &changes);
@@ -136,7 +168,12 @@ int backup_changes(const char *name, const char *since, struct backup_ranges *ra
 		ret = device_view(&device) ?
 			      map_run_frozen(&device, device_view(&device), add_extent, ranges) :
 			      map_run_device(&device, add_extent, ranges);
-	backup_ranges_cut(ranges, &changes);
+	if (!ret && by_era)
+		ret = is_mapped(&device, &mapped);
+	if (!ret && by_era)
+		follow_discards(&device, ranges, &changes);
+	if (mapped)
+		backup_ranges_cut(ranges, &changes);
 	backup_ranges_release(&changes);
 	device_release(&device);
 	return ret;

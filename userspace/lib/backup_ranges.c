@@ -67,6 +67,24 @@ static void add_units(struct backup_ranges *ranges, u64 start, u64 end, bool dat
 		backup_ranges_add(ranges, start, end - start, data);
 }
 
+void backup_ranges_follow(struct backup_ranges *ranges, const struct backup_ranges *map, u64 unit, u64 reach)
+{
+	struct backup_ranges all = { 0 };
+	size_t i, at = 0;
+
+	for (i = 0; i < ranges->count; i++) {
+		const struct backup_range *range = &ranges->list[i], *here;
+		u64 end = (range->start + range->length + unit - 1) & ~(unit - 1), zeros;
+
+		while (at < map->count && map->list[at].start + map->list[at].length <= end)
+			at++;
+		here = at < map->count ? &map->list[at] : NULL;
+		zeros = here && here->start <= end && !here->data ? here->start + here->length : end;
+		add_units(&all, range->start & ~(unit - 1), zeros < end + reach ? zeros : end + reach, true);
+	}
+	replace(ranges, &all);
+}
+
 void backup_ranges_align(struct backup_ranges *ranges, u64 unit)
 {
 	struct backup_ranges aligned = { 0 };

@@ -13,6 +13,11 @@ void backup_ranges_add(struct backup_ranges *ranges, u64 start, u64 length, bool
 /* Of @ranges what lies in @wanted, too. */
 void backup_ranges_cut(struct backup_ranges *ranges, const struct backup_ranges *wanted);
 /*
+ * Whole units of @unit bytes, a power of two; and where one of @ranges ends in zeros of @map or just before them, these
+ * too, at most @reach bytes.
+ */
+void backup_ranges_follow(struct backup_ranges *ranges, const struct backup_ranges *map, u64 unit, u64 reach);
+/*
  * Whole units of @unit bytes; what lies beyond the end of the last is the caller's. One that is zeros
  * only in part becomes data.
  */

@@ -41,13 +41,16 @@ qemu-img convert -O raw a.qcow2 model.raw
 attach q a.qcow2 -b qcow2:base.qcow2
 answers 3 "no layer era" checkpoint q
 answers 3 "no layer era" changes q
-put_in era era
+# Of a discard the layer notes where it begins; and blocks that are less than a cluster.
+put_in era era --block 4K
 want "the first number" [ "$("$QCOW2CTL" checkpoint q)" = 1 ]
 answers 3 "no checkpoint 7, the last is 1" backup q --to e0.qcow2 --since 7
 exercise q model.raw 1 60 -d
 cp model.raw e0.raw
 last=$("$QCOW2CTL" backup q --to e0.qcow2 --checkpoint 2>/dev/null)
 for at in 1 2 3; do
+	blkdiscard -o $((at * 320))K -l 4M /dev/mapper/q
+	dd if=/dev/zero of=model.raw bs=64k seek=$((at * 5)) count=64 conv=notrunc status=none
 	exercise q model.raw "1$at" 25 -d
 	cp model.raw "e$at.raw"
 	begun log --to "e$at.qcow2" --since "$last" --base "e$((at - 1)).qcow2,format=qcow2" --bwlimit 512K --checkpoint >number
@@ -61,6 +64,13 @@ stands era
 chain e
 ok "increments by era"
 
+write 3 3
+write 16 6
+write 40 5
+last=$("$QCOW2CTL" checkpoint q)
+blkdiscard -o 1M -l 256K /dev/mapper/q
+dd if=/dev/urandom of=/dev/mapper/q bs=4k seek=$((18 * 16 + 3)) count=1 oflag=direct conv=notrunc status=none
+lists "16+2:zero 18+1:data 19+1:zero" --since "$last"
 last=$("$QCOW2CTL" checkpoint q)
 write 3 2
 write 20 1
