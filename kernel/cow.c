@@ -117,11 +117,6 @@ static int reserve_cluster(struct qcow2_request *req, const struct qcow2_l2_entr
 		return 0;
 	}
 	if (req->reused) {
-		if (entry->hoff >= top->map.end ||
-		    qcow2_metaset_contains(&top->metaset, qcow2_to_clu(&top->geo, entry->hoff))) {
-			qcow2_chain_corrupt(req->chain, 0, req->goff, QCOW2_TABLES_OVERLAP);
-			return -EUCLEAN;
-		}
 		req->cluster.hoff = entry->hoff;
 		req->cluster.zeroed = false;
 		return 0;

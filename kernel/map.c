@@ -121,19 +121,6 @@ static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qco
 	return qcow2_l2_decode(map->geo, raw, bitmap, entry);
 }
 
-enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
-				   u64 goff, struct qcow2_l2_entry *entry)
-{
-	enum qcow2_verdict why;
-	u32 index;
-
-	l2_slice_hoff(map, 0, goff, &index);
-	why = entry_at(map, slice, index, entry);
-	if (!why && map->geo->data_file)
-		why = qcow2_l2_data_file(entry, goff - qcow2_in_cluster(map->geo, goff));
-	return why;
-}
-
 /*
  * Where may guest data lie: whole clusters inside the image that hold no metadata. In a data file
  * the place was compared with the one that the guest offset gives. In an RCU section.
@@ -143,6 +130,25 @@ static bool data_allowed(const struct qcow2_map *map, u64 hoff)
 	return map->geo->data_file ||
 	       (hoff < READ_ONCE(map->end) &&
 		!__qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)));
+}
+
+enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
+				   u64 goff, struct qcow2_l2_entry *entry)
+{
+	enum qcow2_verdict why;
+	u32 index;
+
+	l2_slice_hoff(map, 0, goff, &index);
+	why = entry_at(map, slice, index, entry);
+	if (why)
+		return why;
+	if (map->geo->data_file)
+		return qcow2_l2_data_file(entry, goff - qcow2_in_cluster(map->geo, goff));
+	rcu_read_lock();
+	if (entry->has_host && !data_allowed(map, entry->hoff))
+		why = QCOW2_TABLES_OVERLAP;
+	rcu_read_unlock();
+	return why;
 }
 
 u32 qcow2_map_compressed_length(const struct qcow2_map *map, const struct qcow2_l2_entry *entry)

@@ -80,7 +80,10 @@ int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice);
 enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hoff);
 /* The L2 slice of @goff, pinned, of a table that is ours. Sleeps. */
 struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff);
-/* The L2 entry of @goff in @slice, decoded. */
+/*
+ * The L2 entry of @goff in @slice, decoded; QCOW2_TABLES_OVERLAP: its host cluster is none for
+ * guest data. Of compressed data qcow2_map_compressed_length() says that.
+ */
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map,
 				   const struct qcow2_slice *slice, u64 goff,
 				   struct qcow2_l2_entry *entry);

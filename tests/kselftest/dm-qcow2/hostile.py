@@ -26,6 +26,7 @@ import zlib
 HERE = os.path.dirname(os.path.realpath(__file__))
 COPIED, ZIP, ZERO = 1 << 63, 1 << 62, 1
 CLUSTERS = 24
+STEPS = {"d": "discard", "z": "zero", "u": "unmap", "s": "unmap"}
 FIELDS = {  # of the header: offset and bytes
     "magic": (0, 4), "version": (4, 4), "backing_offset": (8, 8), "backing_size": (16, 4), "cluster_bits": (20, 4), "size": (24, 8),
     "crypt": (32, 4), "l1_size": (36, 4), "l1_offset": (40, 8), "rt_offset": (48, 8), "rt_clusters": (56, 4),
@@ -257,9 +258,9 @@ def plan(row):
         what, _, where = word.partition(":")
         if what in ("mode", "bit"):
             out.append(f"{what} {where}")
-        else:           # E:N a write that fails, ok:N one that does not, EB:N and so on: from the second table
-            guest = min(ranges(where, base))
-            out.append(f"{'discard' if what[0] == 'd' else 'write'} {guest * step} {step} {what.lstrip('d')}")
+        else:           # E:N a write that fails, ok:N one that does not; with a letter before it something else
+            guest, length = min(ranges(where, base)), step // 32 if what[0] == "s" else step
+            out.append(f"{STEPS.get(what[0], 'write')} {guest * step} {length} {what.lstrip('dzus')}")
     return out + ["metadata"]
 
 

@@ -13,10 +13,12 @@
  *	refused ERRNO SENTENCE		the table is not loaded, and the kernel says so
  *	read SECTOR SECTORS BYTE|E	all are this byte, or an error
  *	write SECTOR SECTORS ok|E	works and reads back, or an error
- *	discard SECTOR SECTORS ok|E
+ *	discard|zero|unmap SECTOR SECTORS ok|E	the same; zeros that keep the place, that give it up
  *	mode MODE, bit 0|1		in the end; mode ro has raised an event
  *	same				the file is what it was
- *	metadata			no guest data lies where the tables of the image are
+ *	metadata			no guest data lies where the tables of the image are; if
+ *					all writes had to fail, they are what they were, but for
+ *					the corrupt bit
  *
  * What is not so is a line "# NAME: ...", and makes the exit code 1.
  */
@@ -27,6 +29,8 @@
 
 #define PATTERN		0xee
 #define METADATA	8	/* clusters at the start of every image of the plan */
+#define LARGEST		(METADATA << 14)
+#define FEATURES	79	/* byte of the header with the corrupt bit */
 #define SECONDS		60	/* for one image: more is a hang */
 
 static const struct {
@@ -40,7 +44,7 @@ static const struct {
 static struct {
 	char path[512];
 	unsigned long long sectors;
-	int writable, view, attached, failed, bit;
+	int writable, view, attached, failed, bit, written;
 	uint64_t sum;
 	off_t size;
 } image;
@@ -48,6 +52,7 @@ static const char *folder;
 static int kmsg, images, refusals, readers, writers;
 static char *buffer;
 #define BUFFER	(2 << 20)
+static uint8_t before[LARGEST];		/* the tables of the image */
 
 /* ------------------------------------------------------------------------
  * The device and its file
@@ -95,6 +100,16 @@ static uint64_t sum(void)
 	return hash;
 }
 
+static void keep_tables(void)
+{
+	int fd = open(image.path, O_RDONLY | O_CLOEXEC);
+
+	memset(before, 0, sizeof(before));
+	if (fd < 0 || pread(fd, before, sizeof(before), 0) < 0)
+		give_up(image.path);
+	close(fd);
+}
+
 static off_t size(void)
 {
 	struct stat st;
@@ -137,7 +152,7 @@ static void detach(void)
 	if (image.bit < 0)
 		return;
 	fd = open(image.path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &byte, 1, 79) != 1)
+	if (fd < 0 || pread(fd, &byte, 1, FEATURES) != 1)
 		give_up(image.path);
 	close(fd);
 	bit = byte >> 1 & 1;
@@ -161,8 +176,10 @@ static void step_image(const char *rest)
 	image.view = !strcmp(how, "view");
 	image.bit = -1;
 	image.failed = 0;
+	image.written = 0;
 	image.size = size();
 	image.sum = sum();
+	keep_tables();
 	said();
 	if (rawdm_create())
 		give_up("create");
@@ -215,22 +232,34 @@ static void step_read(unsigned long long sector, size_t length, const char *what
 	problem("byte %llu is %#x, not %#x", sector * 512 + i, (uint8_t)buffer[i], byte);
 }
 
-static void step_write(unsigned long long sector, size_t length, const char *what, int discard)
+/* Zeros and discards, by the calls that make them. */
+static int give_back(off_t at, off_t length, const char *how)
 {
-	uint64_t range[2] = { sector * 512, length };
+	uint64_t range[2] = { at, length };
+
+	if (!strcmp(how, "discard"))
+		return ioctl(rawdm.node, BLKDISCARD, range);
+	return fallocate(rawdm.node, FALLOC_FL_KEEP_SIZE |
+			 (strcmp(how, "unmap") ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE),
+			 at, length);
+}
+
+static void step_write(unsigned long long sector, size_t length, const char *what, const char *how)
+{
+	int writes = !strcmp(how, "write"), failed = 0;
 	char pattern[8];
-	int failed = 0;
 
 	memset(buffer, PATTERN, length);
-	if (discard)
-		failed = ioctl(rawdm.node, BLKDISCARD, range) ? errno : 0;
+	if (!writes)
+		failed = give_back(sector * 512, length, how) ? errno : 0;
 	else if (pwrite(rawdm.node, buffer, length, sector * 512) != (ssize_t)length)
 		failed = errno;
+	image.written |= *what == 'o';
 	if (failed && failed != EIO)
-		problem("write to %llu: %s", sector, strerror(failed));
+		problem("%s to %llu: %s", how, sector, strerror(failed));
 	if (!failed != (*what == 'o')) {
-		problem("write to sector %llu: %s", sector, strerror(failed));
-	} else if (!failed && !discard) {
+		problem("%s to sector %llu: %s", how, sector, strerror(failed));
+	} else if (!failed && writes) {
 		snprintf(pattern, sizeof(pattern), "%d", PATTERN);
 		step_read(sector, length, pattern);
 	}
@@ -259,6 +288,18 @@ static void step_mode(const char *wanted)
 		problem("no event");
 }
 
+/* All writes had to fail: @length bytes at the start of the file, in the buffer, are as before. */
+static void compare_tables(size_t length)
+{
+	size_t at;
+
+	buffer[FEATURES] = (buffer[FEATURES] & ~2) | (before[FEATURES] & 2);
+	for (at = 0; at < length && (uint8_t)buffer[at] == before[at]; at++)
+		;
+	if (at < length)
+		problem("byte %#zx of the tables has become %#x", at, (uint8_t)buffer[at]);
+}
+
 /* The tables of the image have no sector of the pattern in them. */
 static void step_metadata(void)
 {
@@ -282,6 +323,8 @@ static void step_metadata(void)
 		if (i == 512)
 			problem("guest data lies at %#zx", at);
 	}
+	if (!image.written && length <= sizeof(before))
+		compare_tables(length);
 	close(fd);
 	writers++;
 }
@@ -335,7 +378,7 @@ static void step(char *line)
 		if (!strcmp(line, "read"))
 			step_read(sector, sectors * 512UL, what);
 		else
-			step_write(sector, sectors * 512UL, what, !strcmp(line, "discard"));
+			step_write(sector, sectors * 512UL, what, line);
 	}
 }
 
