@@ -124,8 +124,9 @@ static int open_map(struct qcow2_image *image)
 }
 
 /*
- * The active L2 tables. Two L1 entries may share a table only if neither is
- * ours alone; the lookup refuses a broken entry by itself.
+ * The active L2 tables. No two L1 entries lead to one, with COPIED or without: the
+ * first write under either would free the table, and take it out of the set, while
+ * the other leads there. The lookup refuses a broken entry by itself.
  */
 static int collect_tables(struct qcow2_image *image)
 {
@@ -147,15 +148,9 @@ static int collect_tables(struct qcow2_image *image)
 			image->damaged = true;
 			continue;
 		}
-		if (!hoff)
-			continue;
-		ret = qcow2_metaset_add(&image->metaset, qcow2_to_clu(&image->geo, hoff));
-		if (ret == -EEXIST && copied) {
-			DMERR_LIMIT("L2 table at 0x%llx overlaps other metadata", hoff);
-			image->damaged = true;
-		} else if (ret && ret != -EEXIST) {
+		ret = hoff ? add_clusters(image, hoff, 1, "L2 table") : 0;
+		if (ret)
 			return ret;
-		}
 		if (!(i & 1023))
 			cond_resched();
 	}
