@@ -104,9 +104,9 @@ static int map_point(const struct backup_point *point, struct backup_ranges *ran
 }
 
 /*
- * dm-era notes of a discard only the block where it begins. All clusters behind that are zeros then, in one piece but for
- * what was written later, which is noted; so zeros that go on from a block that is noted count as changed too. And one
- * write into a cluster that was discarded makes all of it data.
+ * dm-era notes of a discard only the block where it begins. All clusters behind that are zeros then, in one
+ * piece but for what was written later, which is noted; so zeros that go on from a block that is noted count
+ * as changed too. And one write into a cluster that was discarded makes all of it data.
  */
 static void follow_discards(const struct device *device, const struct backup_ranges *map,
 			    struct backup_ranges *changes)
