@@ -78,6 +78,12 @@ static int check_state(const struct device *device, const struct guard_request *
 		err_hint("qcow2ctl interpose %s --remove", name);
 		return ERR_BUSY;
 	}
+	/* Its image is not the disk any more. Who ends that says where it goes. */
+	if (device->layer && !strcmp(device->layer, "clone") && !request->moved) {
+		err_fail(ERR_BUSY, name, "layer clone moves its disk away from its image");
+		err_hint("qcow2ctl interpose %s --remove goes there when all is copied", name);
+		return ERR_BUSY;
+	}
 	if (device->layer && status->space && !strcmp(status->space, "full"))
 		return err_fail(ERR_BUSY, name, "writes wait for space under layer %s", device->layer);
 	if (!device->image)

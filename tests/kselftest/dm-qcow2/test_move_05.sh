@@ -88,6 +88,14 @@ answers 4 "it exists already" interpose q clone --to g.raw
 put_in clone clone --to h.raw
 want "its state" [ -f i.qcow2.q.clone ]
 device_io q 'write -P 8 2M 1M'
+# The image is not the disk any more.
+for words in "snapshot create q s1" "map q" "changes q --since s0" "backup q --to j.qcow2"; do
+	# shellcheck disable=SC2086 # words
+	answers 5 "layer clone moves its disk away" $words
+done
+answers 1 "layer clone moves its disk away" check q
+want "j.qcow2 is there" [ ! -e j.qcow2 ]
+stands clone
 for ((try = 0; try < 100; try++)); do
 	rc=0
 	OUT=$("$QCOW2CTL" interpose q --remove 2>&1) || rc=$?
