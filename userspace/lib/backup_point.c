@@ -488,13 +488,22 @@ static int freeze_view(struct backup_point *point)
 	return ret ? ret : attach_view(point);
 }
 
-static int freeze_layer(const struct backup_point *point)
+static int freeze_layer(struct backup_point *point)
 {
 	struct interpose_request layer;
+	struct device device;
+	int ret;
 
 	init_layer(&layer, point->request->name, point->request);
 	layer.cow = point->store_beside ? point->store : NULL;
-	return interpose_insert(&layer);
+	ret = interpose_insert(&layer);
+	if (ret)
+		return ret;
+	ret = device_get(point->request->name, &device);
+	/* It may have got another one until then; under the layer it cannot. */
+	point->size = device.size;
+	device_release(&device);
+	return ret ? device_fail(ret, point->request->name) : 0;
 }
 
 int backup_point_begin(struct backup_point *point, const char *part)

@@ -81,6 +81,21 @@ does recover
 untouched
 cmp /dev/mapper/q model.raw || fail "the device is not what was written"
 ok "over NBD"
+
+# It grows between the look and the freeze; a block device is locked in between.
+truncate -s 20M dest.raw
+loop dest.raw
+{ rc=0; disturbed lock 19 backup q --to "$LOOP" --via snapshot || rc=$?; echo "$OUT"; exit $rc; } >log &
+BACKUP=$!
+for ((at = 0; at < 100; at++)); do
+	[[ $(ps -C qcow2ctl -o stat=) != T* ]] || break
+	sleep 0.1
+done
+does resize q 9M
+ps -C qcow2ctl -o pid= | xargs kill -CONT
+ended 5
+[[ $(<log) == *"its size has changed meanwhile"* ]] || fail "it grew: $(<log)"
+ok "a disk that grows meanwhile"
 detach q
 clean a.qcow2
 
