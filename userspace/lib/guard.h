@@ -207,6 +207,8 @@ int guard_write_turn(int fd);
 void guard_turn_back(const struct guard_line *line);
 /* What @line says of @file, for the caller to free; NULL: nothing that could be taken away. */
 char *guard_overlay(const struct newfile *file);
+/* Is it a layer of any device, whichever state that is in? When in doubt it is. */
+bool guard_is_layer(const struct image *image);
 /* The device runs: take the overlay away that did not become a layer of it. */
 void guard_drop_overlay(const char *name, const struct guard_line *line);
 

@@ -42,8 +42,7 @@ char *guard_overlay(const struct newfile *file)
 			  slash ? slash + 1 : file->path);
 }
 
-/* A layer of any device, whichever state that is in. When in doubt it is one. */
-static bool is_layer(const struct image *image)
+bool guard_is_layer(const struct image *image)
 {
 	struct device *devices;
 	bool found = false;
@@ -96,7 +95,7 @@ static bool is_useless_file(const char *path, unsigned long long inode,
 		return false;
 	useless = !image_open(&image, path) && image.st.st_ino == inode &&
 		  !image_verify(&image) && is_over(&image, line) &&
-		  !lock_probe(image.fd, LOCK_WRITER) && !is_layer(&image) && is_empty(&image);
+		  !lock_probe(image.fd, LOCK_WRITER) && !guard_is_layer(&image) && is_empty(&image);
 	image_close(&image);
 	return useless;
 }
@@ -135,7 +134,7 @@ static bool wipe_device(const char *path, const struct guard_line *line)
 	if (!stat(path, &st) && S_ISBLK(st.st_mode) && !image_open(&image, path) &&
 	    image.is_block && has_magic(image.fd) &&
 	    !image_verify(&image) && is_over(&image, line) && is_empty(&image)) {
-		for (tries = 0; tries < TRIES && !is_layer(&image); tries++) {
+		for (tries = 0; tries < TRIES && !guard_is_layer(&image); tries++) {
 			ret = wipe_unused(&image, path);
 			if (ret != -EBUSY)
 				break;

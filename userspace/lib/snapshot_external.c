@@ -106,7 +106,8 @@ static int name_overlay(const struct device *device, void *data, char **params)
 }
 
 /* From the next write on the overlay gets it. */
-static int put_on_top(const char *name, struct newfile *file, const struct edit_options *options)
+static int put_on_top(const char *name, struct newfile *file, const struct edit_options *options,
+		      bool *stays)
 {
 	struct guard_request request = {
 		.writes = true,
@@ -121,6 +122,8 @@ static int put_on_top(const char *name, struct newfile *file, const struct edit_
 	progress_start(options->progress, name);
 	ret = guard_reload(name, &request, name_overlay, &overlay);
 	progress_end();
+	/* After an error, too, if the kernel took the table when it was asked once more. */
+	*stays = overlay.image.fd >= 0 && guard_is_layer(&overlay.image);
 	image_close(&overlay.image);
 	return ret;
 }
@@ -148,6 +151,7 @@ int snapshot_create_external(const char *text, const char *overlay,
 	struct newfile file = NEWFILE_CLOSED;
 	MEM_FREE char *backing = NULL;
 	struct target target;
+	bool stays = false;
 	int ret = open_target(&target, text);
 
 	if (!ret) {
@@ -164,8 +168,8 @@ int snapshot_create_external(const char *text, const char *overlay,
 	else if (!ret)
 		ret = create_image(&request, &file);
 	if (!ret && target.is_device && !options->dry_run)
-		ret = put_on_top(target.device, &file, options);
-	newfile_close(&file, ret);
+		ret = put_on_top(target.device, &file, options, &stays);
+	newfile_close(&file, ret && !stays);
 	target_close(&target);
 	return ret;
 }

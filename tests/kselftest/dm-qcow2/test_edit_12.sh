@@ -93,6 +93,20 @@ runs q
 [[ $(dmsetup table q) != *b.qcow2* ]] || fail "the new table is there"
 want "the overlay is there" [ ! -e b.qcow2 ]
 pauses snapshot create q s2
+# Refused at first only: then the device has it, whatever was said.
+create e.qcow2 16M
+attach e e.qcow2
+stopped load snapshot create --external c.qcow2 e
+hold c.qcow2 w300
+kill -CONT $TOOL
+until [[ $(dmsetup table e) == *c.qcow2* ]]; do sleep 0.1; done
+let_go
+wait $TOOL && fail "nothing was refused"
+runs e
+[[ $(dmsetup table e) == *"$DIR/c.qcow2"* ]] || fail "the new table is not there"
+want "the overlay is gone" [ -s c.qcow2 ]
+detach e
+clean c.qcow2
 ok "a new table that does not resume"
 
 # The device writes when the tool has opened the image and has not suspended it yet.
