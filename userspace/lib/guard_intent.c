@@ -132,7 +132,7 @@ static int open_ours(const char *path, int flags)
 	struct stat st;
 
 	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode) && !st.st_uid &&
-		       !(st.st_mode & (S_IWGRP | S_IWOTH))))
+		       !(st.st_mode & 0022)))
 		return fd;
 	close(fd);
 	errno = EPERM;

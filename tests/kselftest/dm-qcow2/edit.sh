@@ -76,6 +76,35 @@ writer() {
 	WRITER=$!
 }
 
+# shellcheck disable=SC2153 # STEP is edit_step.so
+# stopped STEP-NAME WORD...: TOOL is a qcow2ctl that has stopped after its first step of that name; what it
+# says goes to the file "said". It is in the control group GROUP, if there is one.
+stopped() {
+	local step=$1 state='' at
+	shift
+	(
+		[ -z "${GROUP:-}" ] || echo "$BASHPID" >"$GROUP/cgroup.procs"
+		LD_PRELOAD=$STEP EDIT_AT=$step EDIT_DO=19 exec "$QCOW2CTL" "$@" 2>said
+	) &
+	TOOL=$!
+	for ((at = 0; at < 400; at++)); do
+		read -r _ _ state _ <"/proc/$TOOL/stat" || break
+		[ "$state" != T ] || return 0
+		sleep 0.05
+	done
+	fail "$*: has not stopped at $step: $(cat said)"
+}
+
+# says TEXT: within ten seconds.
+says() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		grep -q "$1" said && return
+		sleep 0.1
+	done
+	fail "it does not say '$1': $(cat said)"
+}
+
 # verifier FILE [MICROSECONDS]: the same by fio, which pauses for so long after each block.
 verifier() {
 	fio --output="$DIR/fio.log" --name=busy --filename="$1" --size=2M --bs=4k --rw=randwrite --direct=1 --fsync=8 \

@@ -11,50 +11,10 @@
 . "$(dirname "$0")/edit.sh"
 
 STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
-# stopped STEP-NAME WORD...: TOOL is a qcow2ctl that has stopped after its first step of that name; what it
-# says goes to the file "said". It is in the control group GROUP, if there is one.
-stopped() {
-	local step=$1 state='' at
-	shift
-	(
-		[ -z "${GROUP:-}" ] || echo "$BASHPID" >"$GROUP/cgroup.procs"
-		LD_PRELOAD=$STEP EDIT_AT=$step EDIT_DO=19 exec "$QCOW2CTL" "$@" 2>said
-	) &
-	TOOL=$!
-	for ((at = 0; at < 400; at++)); do
-		read -r _ _ state _ <"/proc/$TOOL/stat" || break
-		[ "$state" != T ] || return 0
-		sleep 0.05
-	done
-	fail "$*: has not stopped at $step: $(cat said)"
-}
-
 suspended() { grep -q SUSPENDED <(dmsetup info q); }
-# says TEXT: within ten seconds.
-says() {
-	local at
-	for ((at = 0; at < 100; at++)); do
-		grep -q "$1" said && return
-		sleep 0.1
-	done
-	fail "it does not say '$1': $(cat said)"
-}
-
 scratch ext4
 create a.qcow2 16M
 attach q a.qcow2
-# A reader that goes, and one that reads when the guardian would long have lost his patience.
-create -o cluster_size=512 m.qcow2 64M
-words=()
-for ((at = 0; at < 500; at++)); do words+=("write -P 1 $((at << 17)) 512"); done
-io m.qcow2 "${words[@]}"
-attach m m.qcow2
-"$QCOW2CTL" map m 2>gone.said | head -n 1 >/dev/null || true
-does map --json m
-"$QCOW2CTL" map m >whole 2>said || fail "map: $(<said)"
-want "a pipe holds all of it" [ "$(stat -c %s whole)" -gt 65536 ]
-{ "$QCOW2CTL" map m 2>slow.said || echo "exit $?" >>slow.said; } | { sleep 40; cat >slow; } &
-READER=$!
 mount -t cgroup2 none /sys/fs/cgroup
 MOUNTS+=(/sys/fs/cgroup)
 GROUP=/sys/fs/cgroup/tool
@@ -174,15 +134,6 @@ want "content" cmp -n $((200 << 16)) data /dev/mapper/q
 detach q
 clean "$LOOP"
 ok "a full device"
-
-wait $READER || fail "the slow reader: $?"
-[[ $(<slow.said) == *paused* && $(<slow.said) != *exit* ]] || fail "a slow reader: $(<slow.said)"
-want "what a slow reader gets" cmp whole slow
-[[ $(<gone.said) != *killed* ]] || fail "a reader that goes: $(<gone.said)"
-runs m
-detach m
-clean m.qcow2
-ok "readers of what is printed"
 
 # Of another boot: there is no device of that edit any more, whoever has the name now.
 attach q a.qcow2
