@@ -151,6 +151,21 @@ static int look(struct monitor *monitor)
 	return out_close(0);
 }
 
+/* A layer may have come or gone since the event. */
+static int send_retry(const char *name)
+{
+	MEM_FREE char *target = NULL;
+	struct device device;
+	int ret;
+
+	ret = device_get(name, &device);
+	if (ret)
+		return ret;
+	target = device_target_name(&device);
+	device_release(&device);
+	return dm_message(target, "retry");
+}
+
 /* A command that ended well has made space, if space was what it was called for. */
 static void ended(const struct job *job, int status)
 {
@@ -164,7 +179,7 @@ static void ended(const struct job *job, int status)
 	}
 	if (job->event != EVENT_LOW_WATER && job->event != EVENT_FULL)
 		return;
-	ret = dm_message(job->name, "retry");
+	ret = send_retry(job->name);
 	if (ret)
 		err_warn(job->name, "cannot send retry: %s", strerror(-ret));
 }

@@ -39,9 +39,8 @@ int check_online_device(const char *target, char **device)
 		return 0;
 	if (ret)
 		return device_fail(ret, target);
-	/* Below a layer it is NAME.real that has the image. */
 	if (!found.dm.readonly)
-		*device = mem_printf("%s%s", found.dm.name, found.layer ? ".real" : "");
+		*device = device_target_name(&found);
 	device_release(&found);
 	return 0;
 }

@@ -321,6 +321,11 @@ int device_layer_of(const struct device *device, const struct image *image)
 	return -1;
 }
 
+char *device_target_name(const struct device *device)
+{
+	return mem_printf("%s%s", device->dm.name, device->layer ? ".real" : "");
+}
+
 const char *device_data_file(const struct device *device)
 {
 	const struct table *table = &device->table;

@@ -56,6 +56,8 @@ int device_fail(int ret, const char *name);
 const char *device_view(const struct device *device);
 /* Is the image one of the device's layers? 0 for the top, -1 for no. */
 int device_layer_of(const struct device *device, const struct image *image);
+/* Who has the image and takes messages for it: NAME, below a layer NAME.real; for the caller to free. */
+char *device_target_name(const struct device *device);
 /* The path of its external data file, as the table has it, or NULL. */
 const char *device_data_file(const struct device *device);
 /* Is @image, a file of any content, that file? */

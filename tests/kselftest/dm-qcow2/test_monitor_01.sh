@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# qcow2ctl monitor: events of all devices, commands that make space, nothing told twice.
+# qcow2ctl monitor: events of all devices, commands that make space, also below a layer, nothing told twice.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -31,6 +31,24 @@ want "the command knows event and image" [ "$(sort -u grown)" = "full $LOOP" ]
 is q mode rw
 soon q parked 0
 ok "a command makes space, the writer goes on"
+
+# A layer knows no retry: it is for the image below.
+"$QCOW2CTL" interpose q linear >/dev/null 2>&1 || fail "interpose"
+: >events
+dd if=data of=/dev/mapper/q bs=64k seek=500 count=240 oflag=direct status=none &
+writer=$!
+for ((tries = 0; tries < 200; tries++)); do
+	kill -0 $writer 2>/dev/null || break
+	sleep 0.1
+done
+# One that waits would keep all that is below it.
+kill -0 $writer 2>/dev/null && truncate -s 128M disk.raw && losetup -c "$LOOP" && dmsetup message q.real 0 retry && fail "the writer waited"
+wait $writer || fail "the writer got an error"
+want "full was told" grep -qx "q full" events
+soon q.real parked 0
+"$QCOW2CTL" interpose q --remove >/dev/null 2>&1 || fail "the layer stays"
+want "content" cmp -n $((240 << 16)) data <(dd if=/dev/mapper/q bs=64k skip=500 count=240 status=none)
+ok "the same below a layer"
 
 is other space ok
 want "nothing happened to the other device" [ -z "$(grep other events)" ]
