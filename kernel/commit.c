@@ -180,7 +180,7 @@ static int write_table_move(struct qcow2_commit *commit, const struct qcow2_tabl
 				   &pair, sizeof(pair));
 }
 
-/* The refcount table moved with a commit that is durable: the old one is free now. True: it did. */
+/* Has the refcount table moved with a commit that is durable? Then the old one is free now. */
 static bool free_old_table(struct qcow2_commit *commit)
 {
 	const struct qcow2_table_move *move = &commit->rc->move;
@@ -211,7 +211,7 @@ static void settled(struct qcow2_commit *commit)
 	if (meta->durable == meta->written)
 		return;
 	WRITE_ONCE(meta->durable, meta->written);
-	/* First: what is released gives back the memory that the table's entry may have to wait for. */
+	/* First: what is released gives back the memory that the table's entry may wait for. */
 	qcow2_quarantine_commit(commit->quarantine, meta->durable);
 	if (free_old_table(commit))
 		qcow2_quarantine_commit(commit->quarantine, meta->durable);

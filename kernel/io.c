@@ -56,8 +56,8 @@ void qcow2_io_started(struct qcow2_io *io)
 }
 
 /*
- * What has written its cluster goes on in a lane of its own: in that of the writes a lane-full of others may wait for
- * the memory that it will give back.
+ * What has written its cluster goes on in another lane: in its own, as many
+ * others as there are workers may wait for the memory that it will give back.
  */
 static struct workqueue_struct *lane_of(const struct qcow2_request *req)
 {
