@@ -23,7 +23,6 @@
 #include "mem.h"
 
 #define SETTLE_SECONDS	60
-#define GRACE_SECONDS	2
 /* udev makes nothing of the device but a node. */
 #define PRIVATE		(DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG | \
 			 DM_UDEV_DISABLE_OTHER_RULES_FLAG | DM_UDEV_LOW_PRIORITY_FLAG)
@@ -402,8 +401,6 @@ int dm_swap(const char *name, bool freeze)
 	if (!ret && (!dm_task_set_add_node(task, DM_ADD_NODE_ON_CREATE) ||
 		     (!freeze && !dm_task_skip_lockfs(task))))
 		ret = -EINVAL;
-	if (!ret)
-		ret = set_cookie(task, 0);
 	return finish(task, ret);
 }
 
@@ -462,23 +459,6 @@ int dm_remove(const char *name, bool deferred)
 	if (!ret)
 		ret = set_cookie(task, 0);
 	return finish(task, ret);
-}
-
-bool dm_is_open(const char *name, int besides)
-{
-	struct timespec pause = { .tv_nsec = GRACE_SECONDS * 10000000 };
-	struct dm_device device;
-	bool open;
-	int tries;
-
-	for (tries = 0; tries <= 100; tries++) {
-		open = !dm_query(name, &device) && device.open_count > besides;
-		dm_release(&device);
-		if (!open || !dm_udev_get_sync_support())
-			break;
-		nanosleep(&pause, NULL);
-	}
-	return open;
 }
 
 /* Has udev sent every event? Then the cookie is gone. */

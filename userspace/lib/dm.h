@@ -77,8 +77,6 @@ int dm_clear(const char *name);
 int dm_message(const char *name, const char *text);
 /* Remove at once, or (@deferred) when the last user closes it. */
 int dm_remove(const char *name, bool deferred);
-/* Has anybody it open besides so many? Where udev runs, that may be udev for a moment, which is waited for. */
-bool dm_is_open(const char *name, int besides);
 /* Wait until the nodes are what the changes so far made of them; after every change. */
 void dm_settle(void);
 

@@ -134,7 +134,7 @@ static int open_node(bool exclusive)
 	int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (exclusive ? O_EXCL : 0);
 	struct stat st;
 
-	if (exclusive && dm_is_open(device->dm.name, 0))
+	if (exclusive && device->dm.open_count)
 		return refuse_open(device);
 	guard.node = open(device->path, flags);
 	if (guard.node < 0)
@@ -318,9 +318,6 @@ static int shorten(const struct guard_request *request)
 		return err_errno_what(-ret, name_of(), "cannot change the table");
 	}
 	guard.sectors = request->sectors;
-	/* udev looks at what has changed, and has it open for that. */
-	dm_settle();
-	dm_is_open(name_of(), 1);
 	return 0;
 }
 

@@ -79,7 +79,6 @@ int guard_fit(const char *name, const struct guard_line *line)
 		return 0;
 	if (!ret)
 		ret = dm_swap(name, false);
-	dm_settle();
 	return ret ? guard_rescue(name, line), ret : 0;
 }
 
