@@ -9,7 +9,7 @@
 
 root=$DIR/root
 DESTDIR=$root PREFIX=/opt "$TREE/scripts/install-boot" install
-find "$root" -type f -exec sed -i "s|/opt/|$root/opt/|g" {} +
+find "$root" -type f -exec sed -i "s|/opt/|$root/opt/|g; s|/run/qcow2ctl|$root/run|" {} +
 mkdir -p "$root/opt/sbin"
 # It notes its words, and attaches nothing.
 cat >"$root/opt/sbin/qcow2ctl" <<END

@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # mount -t qcow2: a file system in an image, a partition of it, a snapshot; nothing is left after umount, after a refusal,
-# and after a KILL.
+# and after a KILL; nobody else can hold it up.
 #
 # series=6.12
 
@@ -94,6 +94,16 @@ want "a name that is taken" [ "$(dmsetup info -c --noheadings -o name)" = other 
 wrong 32 "other: .*a device of this name exists" -o name=other whole.qcow2 mnt
 "$QCOW2CTL" detach other
 ok "refusals leave nothing"
+
+setpriv --reuid=65534 --regid=65534 --clear-groups flock /usr/lib/qcow2ctl/entry.sh sleep 100 &
+other=$!
+until ! flock -n /usr/lib/qcow2ctl/entry.sh true; do sleep 0.1; done
+want "somebody holds a file of ours" timeout 20 mount -t qcow2 whole.qcow2 mnt
+umount mnt
+gone whole
+! setpriv --reuid=65534 --regid=65534 --clear-groups flock -n /run/qcow2ctl true 2>/dev/null || fail "everybody can hold the folder"
+kill $other
+ok "nobody but root can hold it up"
 
 # While the helper mounts: the file system is frozen in a fifo of a program that it calls.
 mkfifo wait
