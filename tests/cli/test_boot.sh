@@ -153,7 +153,7 @@ told "no file" 0 ''
 holds "no file, no units" absent out
 
 rm "$root/opt/sbin/qcow2ctl"
-holds "files are where they are looked for" [ "$(grep -c . installed)" = 12 ]
+holds "files are where they are looked for" [ "$(grep -c . installed)" = 13 ]
 find "$root" -type f -exec sed -i "s|$root/opt/|/opt/|g" {} +
 DESTDIR=$root PREFIX=/opt "$TREE/scripts/install-boot" uninstall
 holds "uninstall: nothing is left" [ -z "$(find "$root" ! -type d)" ]

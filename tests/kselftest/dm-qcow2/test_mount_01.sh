@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# mount -t qcow2: a file system in an image, a partition of it, a snapshot; nothing is left after umount, after a refusal,
-# and after a KILL; nobody else can hold it up.
+# mount -t qcow2: a file system in an image, a partition of it, a snapshot; lines of fstab; nothing is left after umount,
+# after a refusal, and after a KILL; nobody else can hold it up.
 #
 # series=6.12
 
@@ -65,6 +65,49 @@ umount mnt mnt2
 gone guestp2 guest guest-2p1 guest-2
 sed -i '$d' /etc/fstab
 ok "a partition, by hand and by fstab"
+
+# mounts SOURCE...: these are mounted on the two folders, in this order.
+mounts() {
+	local found
+	found=$(findmnt -rno SOURCE,TARGET | sed -n "s|^/dev/mapper/\([^ ]*\) $PWD/mnt2\?\$|\1|p" | xargs)
+	[ "$found" = "$*" ] || fail "mounted: $found, not $*"
+}
+# told CODE REGEX COMMAND...: its exit code, and what it says.
+told() {
+	local rc=0
+	"${@:3}" >out 2>&1 || rc=$?
+	[[ "$rc $(<out)" =~ ^$1\ .*$2 ]] || fail "$rc, not $1, or no '$2', of ${*:3}: $(<out)"
+}
+cp /etc/fstab fstab
+printf "$PWD/%s qcow2 %s 0 0\n" "whole.qcow2 $PWD/mnt" noatime "guest.qcow2 $PWD/mnt2" ro,partition=1 >>/etc/fstab
+want "mount -a" mount -a -t qcow2
+mounts whole guestp1
+told 0 "" mount -a -t qcow2
+mounts whole guestp1
+want "remount, read-only" mount -o remount,ro mnt
+! touch mnt/x 2>/dev/null || fail "remounted read-only, and it was written"
+[[ $(findmnt -no OPTIONS mnt) == *noatime* ]] || fail "options of fstab: $(findmnt -no OPTIONS mnt)"
+told 64 "whole.qcow2 is mounted on $PWD/mnt already, read-only, not read-write" mount -a -t qcow2
+want "remount, read-write" mount -o remount,rw mnt
+want "it is written" touch mnt/x
+told 32 "" mount -o remount,rw mnt2
+told 32 "guest.qcow2 is mounted on .*mnt2 already, read-only, not read-write" mount -t qcow2 -o partition=1 guest.qcow2 mnt2
+mounts whole guestp1
+cp fstab /etc/fstab
+want "another partition is another mount" mount -t qcow2 -o ro,partition=2 guest.qcow2 mnt2
+mounts whole guestp1 guest-2p2
+told 0 "" mount -t qcow2 -o ro,partition=2 guest.qcow2 mnt2
+umount mnt2 mnt2 mnt
+gone whole guest guest-2
+want "a snapshot" mount -t qcow2 -o snapshot=monday,noload whole.qcow2 mnt
+told 0 "" mount -t qcow2 -o snapshot=monday,noload whole.qcow2 mnt
+told 0 "" mount -t qcow2 -o snapshot=1,noload whole.qcow2 mnt
+mounts whole
+want "the disk is another mount" mount -t qcow2 whole.qcow2 mnt
+mounts whole whole-2
+umount mnt mnt
+gone whole whole-2
+ok "a line of fstab again and again, and remounted"
 
 [ "$(qcow2ctl attach -r --partscan guest.qcow2 g1)" = /dev/mapper/g1 ] || fail "attach"
 want "its second partition" mount -o ro /dev/mapper/g1p2 mnt
