@@ -16,7 +16,10 @@ void qcow2_meta_shrink_exit(void);
 /* From add to remove @cache may lose slices at any time. Both sleep, and allocate nothing. */
 void qcow2_meta_shrink_add(struct qcow2_cache *cache);
 void qcow2_meta_shrink_remove(struct qcow2_cache *cache);
-/* In between no cache loses anything, and nothing that one has lost is on its way. No memory is allocated there. */
+/*
+ * In between no cache loses anything, and nothing that one has lost is on its
+ * way. No memory is allocated there.
+ */
 void qcow2_meta_shrink_pause(void);
 void qcow2_meta_shrink_go_on(void);
 
