@@ -14,7 +14,8 @@ scratch ext4
 create base.qcow2 64M
 qemu-io -c "write -P 1 0 64M" base.qcow2 >/dev/null
 create -b base.qcow2 -F qcow2 over.qcow2
-# jobs NAME SIZE SECONDS [RW]...: four jobs, each in its quarter; small and odd blocks, so that they meet in clusters.
+# jobs NAME SIZE SECONDS [RW]...: four jobs, each in its quarter; small and odd blocks, so that they meet in clusters. A job
+# that begins anew has no two requests for the same bytes on their way: of clusters of 512 bytes either may come last.
 jobs() {
 	local name=$1 size=$2 seconds=$3 at
 	shift 3
@@ -32,6 +33,7 @@ randseed=7
 verify=crc32c
 verify_fatal=1
 verify_backlog=64
+serialize_overlap=1
 allow_mounted_write=1
 runtime=$seconds
 time_based=1
