@@ -138,14 +138,14 @@ wrong 32 "other: .*a device of this name exists" -o name=other whole.qcow2 mnt
 "$QCOW2CTL" detach other
 ok "refusals leave nothing"
 
-setpriv --reuid=65534 --regid=65534 --clear-groups flock /usr/lib/qcow2ctl/entry.sh sleep 100 &
+setpriv --reuid=65534 --regid=65534 --clear-groups flock --no-fork /usr/lib/qcow2ctl/entry.sh sleep 100 &
 other=$!
 until ! flock -n /usr/lib/qcow2ctl/entry.sh true; do sleep 0.1; done
 want "somebody holds a file of ours" timeout 20 mount -t qcow2 whole.qcow2 mnt
 umount mnt
 gone whole
 ! setpriv --reuid=65534 --regid=65534 --clear-groups flock -n /run/qcow2ctl true 2>/dev/null || fail "everybody can hold the folder"
-kill $other
+{ kill $other && wait $other; } || true
 ok "nobody but root can hold it up"
 
 # While the helper mounts: the file system is frozen in a fifo of a program that it calls.
