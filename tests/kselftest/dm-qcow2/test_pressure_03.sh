@@ -25,9 +25,11 @@ arm() {
 scratch ext4
 create base.qcow2 40M
 qemu-io -c 'write -P 7 0 40M' base.qcow2 >/dev/null
-ramdisk 1 100
-create -b "$PWD/base.qcow2" -F qcow2 /dev/ram1
-attach q /dev/ram1 -b qcow2:base.qcow2
+# A loop device answers later, so a write leaves its worker.
+truncate -s 100M disk.raw
+loop disk.raw
+create -b "$PWD/base.qcow2" -F qcow2 "$LOOP"
+attach q "$LOOP" -b qcow2:base.qcow2
 # The first request fills the reserves.
 dd if=/dev/zero of=/dev/mapper/q bs=4k count=1 seek=10000 oflag=direct status=none
 arm 100
@@ -45,5 +47,5 @@ wait $! || fail "$(<fio.log)"
 want "writes wait for each other ($cows were done)" [ $in_time = 1 ]
 want "only $cows copies" [ "$cows" -ge 500 ]
 detach q
-qemu-img check -q /dev/ram1 || fail "check"
+qemu-img check -q "$LOOP" || fail "check"
 ok "$cows writes with one buffer"
