@@ -37,7 +37,7 @@ arm 100
 fio --name=w --filename=/dev/mapper/q --ioengine=libaio --direct=1 --iodepth=600 --rw=write:60k --bs=4k --size=36M \
 	--io_size=2400k --output=fio.log &
 in_time=0
-for ((at = 0; at < 400; at++)); do
+for ((at = 0; at < 1200; at++)); do
 	kill -0 $! 2>/dev/null || { in_time=1; break; }
 	sleep 0.1
 done
@@ -48,4 +48,4 @@ want "writes wait for each other ($cows were done)" [ $in_time = 1 ]
 want "only $cows copies" [ "$cows" -ge 500 ]
 detach q
 qemu-img check -q "$LOOP" || fail "check"
-ok "$cows writes with one buffer"
+ok "$cows writes with one buffer, $((at / 10)) s"
