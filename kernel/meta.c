@@ -140,7 +140,7 @@ static void load_begin(struct qcow2_meta *meta, struct load *load, unsigned long
 	spin_unlock_irqrestore(&meta->lock, flags);
 }
 
-static bool load_end(struct qcow2_meta *meta, struct load *load)
+static bool __load_end(struct qcow2_meta *meta, struct load *load)
 {
 	lockdep_assert_held(&meta->lock);
 	list_del(&load->list);
@@ -283,13 +283,13 @@ static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
 	old = qcow2_meta_find(meta, slice->hoff);
 	if (old)
 		return old;
+	/* If it was here before, its words may be in a commit that is written and not durable. */
+	slice->number = meta->written;
 	xa_lock(&meta->slices);
 	old = __xa_store(&meta->slices, key, slice, GFP_NOWAIT);
 	xa_unlock(&meta->slices);
 	if (xa_is_err(old))
 		return ERR_PTR(xa_err(old));
-	/* If it was here before, its words may be in a commit that is written and not durable. */
-	slice->number = meta->written;
 	atomic_inc(&slice->pins);
 	spin_lock(&cache->lock);
 	list_add(&slice->lru, &cache->lru);
@@ -321,7 +321,7 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	slice = qcow2_meta_load(meta, hoff, kind, NULL);
 	has_place = !IS_ERR(slice) && !xa_reserve_irq(&meta->slices, key, GFP_NOIO);
 	spin_lock_irqsave(&meta->lock, flags);
-	is_old = load_end(meta, &load);
+	is_old = __load_end(meta, &load);
 	if (IS_ERR(slice))
 		got = slice;
 	else if (!has_place)
