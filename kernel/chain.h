@@ -36,8 +36,9 @@ struct qcow2_chain {
 	struct qcow2_commit commit;	/* its mode is the device's, read-only too */
 	/*
 	 * Readers and metadata reads; writers, which may have to wait for a
-	 * frozen file system; freed clusters. The commit has its own. Constant
-	 * from started on, see chain_start.c.
+	 * frozen file system; freed clusters, and writers that only have to stage
+	 * what is written, so that nobody who waits for them is before them. The
+	 * commit has its own. Constant from started on, see chain_start.c.
 	 */
 	struct workqueue_struct *read_lane;
 	struct workqueue_struct *write_lane;

@@ -184,24 +184,29 @@ TEST(extension_ends_with_the_cluster)
 	EXPECT_VERDICT(parse(&a), QCOW2_EXT_RANGE);
 }
 
-TEST(extension_ends_at_the_backing_file_name)
+/* Of a header whose backing file's name lies there. */
+static struct area area_named(u32 offset, u32 size)
 {
 	struct qcow2_header_disk disk = sample_bits(9);
-	struct area a;
 
-	PUT(disk.backing_file_offset, 200);
-	PUT(disk.backing_file_size, 4);
-	a = area_of(&disk, 9);
+	PUT(disk.backing_file_offset, offset);
+	PUT(disk.backing_file_size, size);
+	return area_of(&disk, 9);
+}
+
+TEST(extension_ends_at_the_backing_file_name)
+{
+	struct area a = area_named(200, 4);
+
 	add(&a, 0x12345678, NULL, 200 - 112 - 8);
 	EXPECT_VERDICT(parse(&a), QCOW2_OK);
-	a = area_of(&disk, 9);
+	a = area_named(200, 4);
 	add(&a, 0x12345678, NULL, 200 - 112 - 7);
 	EXPECT_VERDICT(parse(&a), QCOW2_EXT_RANGE);
-	a = area_of(&disk, 9);
+	a = area_named(200, 4);
 	add(&a, 0x12345678, NULL, 200 - 112 - 16);
 	EXPECT_VERDICT(parse(&a), QCOW2_OK);
-	PUT(disk.backing_file_offset, 196);
-	a = area_of(&disk, 9);
+	a = area_named(196, 4);
 	add(&a, 0x12345678, NULL, 200 - 112 - 16);	/* four bytes are no extension */
 	EXPECT_VERDICT(parse(&a), QCOW2_EXT_RANGE);
 }
@@ -223,12 +228,8 @@ TEST(extension_never_leaves_the_bytes_given)
 
 TEST(extension_the_name_of_the_backing_file_is_there)
 {
-	struct qcow2_header_disk disk = sample_bits(9);
-	struct area a;
+	struct area a = area_named(200, 30);
 
-	PUT(disk.backing_file_offset, 200);
-	PUT(disk.backing_file_size, 30);
-	a = area_of(&disk, 9);
 	EXPECT_VERDICT(parse_len(&a, 230), QCOW2_OK);
 	EXPECT_VERDICT(parse_len(&a, 229), QCOW2_BACKING_SIZE);
 	EXPECT_VERDICT(parse_len(&a, 200), QCOW2_BACKING_SIZE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
- * Allocation that ends the process when there is none.
+ * Allocation that ends the process when there is none; memory that stays.
  */
 #include <errno.h>
 #include <malloc.h>

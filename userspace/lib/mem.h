@@ -2,7 +2,8 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * Memory that is always there: a short-lived tool cannot go on without it, so
- * these end the process with a message instead of returning NULL.
+ * these end the process with a message instead of returning NULL. And memory
+ * that stays where it is, for as long as a device is suspended.
  */
 #ifndef QCOW2CTL_MEM_H
 #define QCOW2CTL_MEM_H
