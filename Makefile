@@ -23,7 +23,8 @@ demo: packages kernels
 	scripts/demo
 
 ## check	install what is missing, then run every test, the long ones bounded
-check: packages kernels debug-kernel
+check: packages
+	+$(MAKE) --no-print-directory -j2 kernels debug-kernel
 	tests/run
 
 ## check-full	the same without bounds

@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Image and data file on devices: data is flushed before its mapping is written, and errors stay where they are.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/locks.sh
 . "$(dirname "$0")/locks.sh"

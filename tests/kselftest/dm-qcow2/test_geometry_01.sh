@@ -4,7 +4,6 @@
 #
 # The largest disks of small and large clusters, L1 tables of many clusters, a disk of no size, small clusters on large
 # blocks, requests of many GiB, and many tables with a cache for few of them.
-# series=6.12
 # timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
@@ -74,6 +73,7 @@ done
 ok "a disk of no size"
 
 truncate -s 64M coarse.raw
+[ -e /sys/module/loop ] || modprobe loop
 LOOP=$(losetup -f --show -b 4096 coarse.raw)
 LOOPS+=("$LOOP")
 create -o cluster_size=512 "$LOOP" 4M

@@ -4,7 +4,6 @@
 #
 # Every malformed image of hostile.manifest: refused with its sentence, or attached with errors only where
 # the damage is; and where metadata lies about what is free, guest data never hits metadata.
-# series=6.12
 # timeout=240
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh

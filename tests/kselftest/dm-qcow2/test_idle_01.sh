@@ -4,7 +4,6 @@
 #
 # A device that nobody has used has no threads; the first requests, of all kinds at once, make them and end well;
 # a table that takes the place of one in use has them before it is resumed.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -6,7 +6,6 @@
 # status, table, messages, suspends. On the kernel that looks for data races this is the test that makes them.
 # cpus=2
 # timeout=100
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # What qemu-io wrote is read back the same, every cluster size and version.
-# series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

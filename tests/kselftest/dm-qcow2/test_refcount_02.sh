@@ -4,7 +4,6 @@
 #
 # 2 TiB of data and a write more: the counts of what lies behind need a block that is not there yet. The same where
 # the entry of that block lies in a part of the refcount table that has none.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

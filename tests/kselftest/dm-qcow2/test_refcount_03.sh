@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # A commit needs no read, and so does not fail when only reads do: not even the one that makes a refcount table move.
+# An older dm-flakey cannot fail reads alone.
 # timeout=60
 # series=6.12
 

@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Extended L2 entries of every cluster size are read: all states of subclusters, in the top and below it.
-# series=6.12
 # timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh

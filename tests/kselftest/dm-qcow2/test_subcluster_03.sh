@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Extended L2: what one small write costs below, and the same bits as QEMU sets for writes, zeroes and discards.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -3,7 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Extended L2 in company: layers of both kinds, views, edits of an attached image, the online check, suspends.
-# series=6.12
 # timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh

@@ -4,7 +4,6 @@
 #
 # qcow2ctl on real devices: each option of attach in the table, the keys of all objects, partitions, clones, layers,
 # and how a device goes.
-# series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
