@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -210,8 +209,6 @@ static int prepare(const char *name, const struct guard_request *request)
 		ret = guard_check_places(&guard.device, request->other_file);
 	if (!ret)
 		ret = open_node(request->exclusive);
-	if (!ret)
-		ret = lock_memory(request->memory);
 	if (ret)
 		return ret;
 	drop_old_overlay(name);
@@ -223,11 +220,11 @@ static int prepare(const char *name, const struct guard_request *request)
 	keep[2] = -1;
 	ret = guard_fork(name, &guard.line, request->seconds, keep, &guard.socket,
 			 &guard.guardian);
+	/* What both share since the fork becomes ours with that, and he gets no copy of what only we need. */
+	if (!ret)
+		ret = lock_memory(request->memory);
 	if (ret)
 		return ret;
-	/* The pages that both share since the fork become ours before they are written. */
-	if (mlockall(MCL_CURRENT | MCL_FUTURE))
-		return err_errno_what(errno, name, "cannot lock memory");
 	/* Now there is somebody who takes it away. */
 	guard.intent = true;
 	ret = guard_write_intent(name, &guard.line);

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -24,6 +23,7 @@
 #define PATIENCE	5	/* seconds */
 #define RESCUE_PAUSE_NS	20000000
 #define READY		'r'
+#define MEMORY		(1U << 20)
 #define NEVER		(~0ULL)
 
 /* ------------------------------------------------------------------------
@@ -238,7 +238,7 @@ static void prepare(const int *keep)
 		(void)!write(fd, "-1000", 5);
 		close(fd);
 	}
-	mlockall(MCL_CURRENT | MCL_FUTURE);
+	mem_lock(MEMORY);
 }
 
 int guard_fork(const char *name, const struct guard_line *line, unsigned int seconds,
