@@ -34,6 +34,7 @@ static struct {
 	pid_t guardian;
 	bool intent, locked, suspended;
 	bool loaded;			/* a new table waits for the resume */
+	bool made;			/* it is another line */
 	u64 sectors;			/* of the live table */
 	u64 want;			/* 0: of guard.line */
 	bool renew;			/* the image is whole again */
@@ -57,58 +58,6 @@ static const char *name_of(void)
 /* ------------------------------------------------------------------------
  * May it be?
  */
-
-/* After corruption was found a device is read-only until it gets a new table. */
-static bool has_wrong_mode(const struct device *device)
-{
-	const char *mode = device->status.mode;
-
-	return mode && !strcmp(mode, "ro") && !device->dm.readonly;
-}
-
-static int check_state(const struct device *device, const struct guard_request *request)
-{
-	bool writes = request->writes;
-	const struct status *status = &device->status;
-	const char *name = device->dm.name;
-
-	if (device->layer && !request->layered) {
-		err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
-		err_hint("qcow2ctl interpose %s --remove", name);
-		return ERR_BUSY;
-	}
-	/* Its image is not the disk any more. Who ends that says where it goes. */
-	if (device->layer && !strcmp(device->layer, "clone") && !request->moved) {
-		err_fail(ERR_BUSY, name, "layer clone moves its disk away from its image");
-		err_hint("qcow2ctl interpose %s --remove goes there when all is copied", name);
-		return ERR_BUSY;
-	}
-	if (device->layer && status->space && !strcmp(status->space, "full"))
-		return err_fail(ERR_BUSY, name, "writes wait for space under layer %s", device->layer);
-	if (!device->image)
-		return err_fail(ERR_FAILED, name, "device has no image");
-	if (device->dm.suspended) {
-		err_fail(ERR_BUSY, name, "device is suspended, by somebody else");
-		err_hint("qcow2ctl recover %s resumes what an edit has left behind", name);
-		return ERR_BUSY;
-	}
-	if (device->dm.inactive)
-		return err_fail(ERR_BUSY, name, "a new table is loaded and waits for a resume");
-	if (device->dm.deferred)
-		return err_fail(ERR_BUSY, name, "device is about to be removed");
-	if (status->mode && (!strcmp(status->mode, "fail") || !strcmp(status->mode, "lost")))
-		return err_fail(ERR_FAILED, name,
-				"device is in mode %s, its image is not what its users see",
-				status->mode);
-	if (writes && device->dm.readonly)
-		return err_fail(ERR_POLICY, name, "device is read-only");
-	/* A new table would end that; what moves gets another image. */
-	if (!writes || request->mends || request->moved || !has_wrong_mode(device))
-		return 0;
-	err_fail(ERR_CORRUPT, name, "device is read-only since its image was found to be corrupt");
-	err_hint("qcow2ctl repair %s", name);
-	return ERR_CORRUPT;
-}
 
 /* Who has it open besides us? Prints it. */
 static int refuse_open(const struct device *device)
@@ -174,7 +123,7 @@ static int look(const char *name, const struct guard_request *request)
 	guard.line.sectors = guard.device.dm.sectors;
 	guard.line.readonly = guard.device.dm.readonly;
 	guard.sectors = guard.line.sectors;
-	return check_state(&guard.device, request);
+	return guard_check_state(&guard.device, request);
 }
 
 /* What an edit that was killed together with its guardian has left goes before nobody knows of it any more. */
@@ -333,6 +282,7 @@ static int begin(const char *name, const struct guard_request *request, guard_ma
 	if (ret)
 		return ret;
 	guard.loaded = params;
+	guard.made = params;
 	out_hold();
 	guard.begin = guard_now();
 	ret = suspend_all(request);
@@ -347,24 +297,40 @@ static int begin(const char *name, const struct guard_request *request, guard_ma
  * Resume
  */
 
+/* Has it the table that was loaded, so long? What the kernel refused once it may have taken when it was asked again. */
+static bool has_new_table(u64 sectors)
+{
+	struct device device;
+	bool has = !device_get(name_of(), &device) && device.dm.sectors == sectors &&
+		   (strcmp(device.dm.table, guard.line.params) != 0) == guard.made &&
+		   !guard_has_wrong_mode(&device);
+
+	device_release(&device);
+	return has;
+}
+
 /* With the wanted table, if that is another one. It is not suspended any more, or else an error. */
 static int resume(void)
 {
 	u64 want = guard.want ? guard.want : guard.line.sectors;
-	int ret = 0, error;
+	int ret = 0, error, refused;
 
-	if (!guard.real && (want != guard.sectors || (guard.renew && has_wrong_mode(&guard.device)))) {
+	if (!guard.real && (want != guard.sectors || (guard.renew && guard_has_wrong_mode(&guard.device)))) {
 		ret = guard_load(&guard.device.dm, want, guard.line.params);
 		guard.loaded = !ret;
 	}
 	error = guard.real ? dm_resume_only(guard.real) : 0;
 	if (!error)
 		error = dm_resume(name_of());
-	if (error && guard.loaded)
-		ret = err_errno_what(-error, name_of(), "the kernel does not resume the new table");
+	refused = guard.loaded ? error : 0;
 	if (error)
 		error = guard_rescue(name_of(), &guard.line);
 	guard.suspended = error;
+	if (refused && !error && has_new_table(want))
+		err_warn(name_of(), "the kernel resumed the new table only when it was asked again: %s",
+			 strerror(-refused));
+	else if (refused)
+		ret = err_errno_what(-refused, name_of(), "the kernel does not resume the new table");
 	if (!error)
 		return ret;
 	ret = err_errno_what(-error, name_of(), "cannot resume the device");

@@ -150,6 +150,10 @@ struct guard_line {
 	char *overlay;		/* its inode's number and its path, or NULL */
 };
 
+/* After corruption was found a device is read-only until it gets a new table. */
+bool guard_has_wrong_mode(const struct device *device);
+/* May it be suspended for @request? Prints why not. */
+int guard_check_state(const struct device *device, const struct guard_request *request);
 /* Load an image's table and say why not, if so. */
 int guard_load(const struct dm_device *dm, u64 sectors, const char *params);
 /* Does a file that must be there meanwhile, or @file, lie on @device? */

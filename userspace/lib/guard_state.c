@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Copyright (C) 2026 The dm-qcow2 authors */
+/*
+ * Is a device in a state in which it may be suspended for an edit?
+ */
+#include <string.h>
+#include "err.h"
+#include "guard.h"
+
+bool guard_has_wrong_mode(const struct device *device)
+{
+	const char *mode = device->status.mode;
+
+	return mode && !strcmp(mode, "ro") && !device->dm.readonly;
+}
+
+int guard_check_state(const struct device *device, const struct guard_request *request)
+{
+	bool writes = request->writes;
+	const struct status *status = &device->status;
+	const char *name = device->dm.name;
+
+	if (device->layer && !request->layered) {
+		err_fail(ERR_BUSY, name, "layer %s stands over its image", device->layer);
+		err_hint("qcow2ctl interpose %s --remove", name);
+		return ERR_BUSY;
+	}
+	/* Its image is not the disk any more. Who ends that says where it goes. */
+	if (device->layer && !strcmp(device->layer, "clone") && !request->moved) {
+		err_fail(ERR_BUSY, name, "layer clone moves its disk away from its image");
+		err_hint("qcow2ctl interpose %s --remove goes there when all is copied", name);
+		return ERR_BUSY;
+	}
+	if (device->layer && status->space && !strcmp(status->space, "full"))
+		return err_fail(ERR_BUSY, name, "writes wait for space under layer %s", device->layer);
+	if (!device->image)
+		return err_fail(ERR_FAILED, name, "device has no image");
+	if (device->dm.suspended) {
+		err_fail(ERR_BUSY, name, "device is suspended, by somebody else");
+		err_hint("qcow2ctl recover %s resumes what an edit has left behind", name);
+		return ERR_BUSY;
+	}
+	if (device->dm.inactive)
+		return err_fail(ERR_BUSY, name, "a new table is loaded and waits for a resume");
+	if (device->dm.deferred)
+		return err_fail(ERR_BUSY, name, "device is about to be removed");
+	if (status->mode && (!strcmp(status->mode, "fail") || !strcmp(status->mode, "lost")))
+		return err_fail(ERR_FAILED, name,
+				"device is in mode %s, its image is not what its users see",
+				status->mode);
+	if (writes && device->dm.readonly)
+		return err_fail(ERR_POLICY, name, "device is read-only");
+	/* A new table would end that; what moves gets another image. */
+	if (!writes || request->mends || request->moved || !guard_has_wrong_mode(device))
+		return 0;
+	err_fail(ERR_CORRUPT, name, "device is read-only since its image was found to be corrupt");
+	err_hint("qcow2ctl repair %s", name);
+	return ERR_CORRUPT;
+}
