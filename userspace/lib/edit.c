@@ -78,7 +78,7 @@ int edit_lock(struct image *image, bool graph)
 	return ret ? edit_refuse_locked(image, ret) : 0;
 }
 
-int edit_open_reader(struct target *target, const char *text, bool damaged)
+int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room)
 {
 	const struct image *image = &target->image;
 	int ret = damaged ? target_open_damaged(target, text) : target_open(target, text);
@@ -86,7 +86,7 @@ int edit_open_reader(struct target *target, const char *text, bool damaged)
 	if (ret)
 		return ret;
 	if (target->is_device)
-		return edit_hold_reader(target, damaged);
+		return edit_hold_reader(target, damaged, room);
 	if (target->device)
 		return err_fail(ERR_BUSY, image->path, "image is in use by device %s",
 				target->device);

@@ -92,9 +92,10 @@ int edit_check_unclean(const struct image *image);
 int edit_check_size(const struct edit *edit, u64 size);
 /*
  * Open an image that is read alone, and keep writers out until it is closed:
- * no edit, but refused as one. target_close() also after an error.
+ * no edit, but refused as one. @room: so long are the results that will be printed
+ * until then. target_close() also after an error.
  */
-int edit_open_reader(struct target *target, const char *text, bool damaged);
+int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room);
 /*
  * Suspend the device of an image that is open, and make it ours. @options, flags and first size as
  * in @edit, which has its snapshot table by then.
@@ -103,7 +104,7 @@ int edit_hold_device(struct edit *edit);
 /* Before it is resumed: its table fits the disk as it is now. @ret as for edit_end(). */
 void edit_fit_device(struct edit *edit);
 /* Suspend the device of an image that is only read, unless nobody writes to it anyway. */
-int edit_hold_reader(struct target *target, bool damaged);
+int edit_hold_reader(struct target *target, bool damaged, u64 room);
 
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);

@@ -117,9 +117,9 @@ void edit_fit_device(struct edit *edit)
 	guard_want(image->header.size == old ? 0 : image->header.size >> QCOW2_SECTOR_BITS);
 }
 
-int edit_hold_reader(struct target *target, bool damaged)
+int edit_hold_reader(struct target *target, bool damaged, u64 room)
 {
-	struct guard_request request = { .seconds = GUARD_SECONDS, .layered = true };
+	struct guard_request request = { .seconds = GUARD_SECONDS, .layered = true, .text = room };
 	struct image *image = &target->image;
 	struct device device;
 	bool readonly;

@@ -283,7 +283,7 @@ static int begin(const char *name, const struct guard_request *request, guard_ma
 		return ret;
 	guard.loaded = params;
 	guard.made = params;
-	out_hold();
+	out_hold(request->text);
 	guard.begin = guard_now();
 	ret = suspend_all(request);
 	if (!ret)
@@ -480,7 +480,7 @@ void guard_wake(void)
 {
 	if (guard.turn < 0)
 		guard.turn = guard_open_turn(&guard.line);
-	out_hold();
+	out_hold(0);
 	guard.begin = guard_now();
 }
 

@@ -51,6 +51,7 @@ struct guard_request {
 	bool layered;		/* a layer may stand over the image */
 	unsigned int seconds;	/* for the suspend, and again for all that follows */
 	u64 memory;		/* bytes that the edit will need at most, roughly */
+	u64 text;		/* bytes of the results that it prints meanwhile, at most */
 	/* So long it is to be afterwards, and if that is less, before it is suspended; 0: as it is. */
 	u64 sectors;
 	const char *file, *other_file;	/* that must not lie on the device either, or NULL */

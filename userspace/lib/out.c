@@ -360,21 +360,40 @@ void out_flush(void)
 struct held {
 	FILE **stream, *real;
 	char *text;
-	size_t len;
+	size_t len, room;
 };
 
 static struct held held[2];
 
-void out_hold(void)
+/* What is longer than the room is short: errors, and what is found in a check. */
+static ssize_t keep(void *cookie, const char *text, size_t len)
 {
+	struct held *h = cookie;
+	size_t wanted = h->len + len;
+
+	if (wanted > h->room) {
+		h->text = mem_resize(h->text, h->room, 2 * wanted, 1);
+		h->room = 2 * wanted;
+	}
+	memcpy(h->text + h->len, text, len);
+	h->len = wanted;
+	return len;
+}
+
+void out_hold(size_t room)
+{
+	static const cookie_io_functions_t functions = { .write = keep };
 	int i;
 
 	held[0].stream = &stdout;
 	held[1].stream = &stderr;
 	for (i = 0; i < 2; i++) {
 		struct held *h = &held[i];
-		FILE *memory = open_memstream(&h->text, &h->len);
+		FILE *memory = fopencookie(h, "w", functions);
 
+		h->len = 0;
+		h->room = i ? 0 : room;
+		h->text = mem_zalloc(h->room);
 		fflush(*h->stream);
 		h->real = memory ? *h->stream : NULL;
 		if (memory)
@@ -389,13 +408,14 @@ void out_let_go(void)
 	for (i = 0; i < 2; i++) {
 		struct held *h = &held[i];
 
-		if (!h->real)
-			continue;
-		fclose(*h->stream);
-		*h->stream = h->real;
-		h->real = NULL;
-		fwrite(h->text, 1, h->len, *h->stream);
+		if (h->real) {
+			fclose(*h->stream);
+			*h->stream = h->real;
+			h->real = NULL;
+			fwrite(h->text, 1, h->len, *h->stream);
+		}
 		free(h->text);
+		h->text = NULL;
 	}
 }
 

@@ -44,8 +44,11 @@ struct out_rows {
 	size_t size;		/* of one row */
 };
 
-/* Keep all that is printed from now on, errors too, in memory until it is let go. */
-void out_hold(void);
+/*
+ * Keep all that is printed from now on, errors too, in memory until it is let go. Results of up to
+ * @room bytes need no more of it from then on.
+ */
+void out_hold(size_t room);
 void out_let_go(void);
 
 /* One result: lines "title  value", or an object. */

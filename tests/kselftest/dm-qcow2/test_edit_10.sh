@@ -3,22 +3,45 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Each step of an edit fails in turn, or meets SIGINT: an error, nothing half done, and the device runs. Whoever reads
-# what is printed goes, or is slow.
+# what is printed goes, or is slow, and what is printed is long.
 # timeout=250
 # series=6.1
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
 
+command -v strace >/dev/null || skip "no strace"
 scratch ext4
-# A reader that goes, and one that reads when the guardian would long have lost his patience.
-create -o cluster_size=512 m.img 64M
+# An image with 65536 extents: every second entry says zeros.
+create m.img 4G
 words=()
-for ((at = 0; at < 500; at++)); do words+=("write -P 1 $((at << 17)) 512"); done
+for ((at = 0; at < 8; at++)); do words+=("write -z $((at << 29)) 64k"); done
 io m.img "${words[@]}"
+python3 - m.img <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as image:
+    image.seek(36)
+    count, at = struct.unpack(">IQ", image.read(12))
+    image.seek(at)
+    for table in struct.unpack(f">{count}Q", image.read(8 * count)):
+        image.seek(table & (1 << 56) - 1)
+        image.write(struct.pack(">QQ", 1, 0) * 4096)
+END
 attach m m.img
+# What is printed takes memory that is there before the device is suspended.
+strace -o calls -e trace=ioctl,brk,mmap,mremap "$QCOW2CTL" map --json m >whole.json 2>said || fail "map --json: $(<said)"
+pauses=0 inside=
+while read -r line; do
+	case $line in
+	*DM_DEV_SUSPEND*DM_SUSPEND_FLAG*) pauses=$((pauses + 1)) inside=yes ;;
+	*DM_DEV_SUSPEND*) inside= ;;
+	brk* | mmap* | mremap*) [ -z "$inside" ] || fail "map gets memory while the device is suspended: $line" ;;
+	esac
+done <calls
+[ $pauses = 2 ] || fail "map has paused it $pauses times"
+want "map --json: extents" [ "$(wc -l <whole.json)" = 65536 ]
+# A reader that goes, and one that reads when the guardian would long have lost his patience.
 "$QCOW2CTL" map m 2>gone.said | head -n 1 >/dev/null || true
-does map --json m
 "$QCOW2CTL" map m >whole 2>said || fail "map: $(<said)"
 want "a pipe holds all of it" [ "$(stat -c %s whole)" -gt 65536 ]
 { "$QCOW2CTL" map m 2>slow.said || echo "exit $?" >>slow.said; } | { sleep 40; cat >slow; } &
