@@ -10,9 +10,10 @@ both	the guardian is killed too, and `recover` makes the device run
 int	SIGINT after the step: all is as it was, or the edit is done to its end
 fail	the step fails: an error, and the device runs
 
-With EDIT_FROM=STEP the steps before the first of that name are left alone, with EDIT_EVERY none is left out.
+With EDIT_FROM=STEP the steps before the first of that name are left alone. It is killed at every step; else some of many
+equal ones in a row are left out, unless EDIT_EVERY is set.
 EDIT is create, delete, apply, grow, shrink, repair, external or device (external, on one of the block
-devices that EDIT_DEVICES has). A kill before the guardian is there changes nothing, so it is not tried.
+devices that EDIT_DEVICES has). What both and int do before the guardian is there is what kill does, so it is not tried.
 """
 
 import errno
@@ -31,7 +32,7 @@ DEVICE = f"/dev/mapper/{NAME}"
 INTENT, LOCK = f"/run/qcow2ctl/{NAME}.intent", f"/run/qcow2ctl/{NAME}.lock"
 MIB = 1 << 20
 # The first step that is disturbed; whether none is left out.
-FROM, EVERY = os.environ.get("EDIT_FROM"), bool(os.environ.get("EDIT_EVERY"))
+FROM, EVERY = os.environ.get("EDIT_FROM"), MODE == "kill" or bool(os.environ.get("EDIT_EVERY"))
 # All that may be left to do while the device is suspended: what can fail in other ways comes before.
 LATE = {"lock", "send", "write", "header", "zero", "barrier", "sync", "truncate", "discard", "load", "suspend"}
 PLACES = range(0, 12 * MIB, 3 * MIB)    # of what is written to a device that nobody has open
@@ -302,8 +303,8 @@ def wait_for(seconds):
 
 
 def chosen(steps):
-    """Return the numbers of the steps to be disturbed: of many equal ones in a row the first and the last two."""
-    first = steps.index(FROM or "fork") if FROM or MODE != "fail" else 0
+    """Return the numbers of the steps to be disturbed: all, or of many equal ones in a row the first and the last two."""
+    first = steps.index(FROM or "fork") if FROM or MODE in ("both", "int") else 0
     return [at for at in range(first, len(steps))
             if EVERY or at < 1 or len(set(steps[at - 1:at + 3])) > 1 or at + 2 >= len(steps)]
 
