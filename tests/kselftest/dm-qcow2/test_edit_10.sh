@@ -49,10 +49,13 @@ READER=$!
 create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
 want "failing steps" steps fail shrink
-ok "failing shrink"
+# What comes before is the same code for all.
+EDIT_FROM=suspend want "failing steps" steps fail apply
+ok "failing shrink and apply"
 writer /dev/mapper/q
-want "failing steps" steps fail grow external
-ok "failing grow and external"
+EDIT_FROM=suspend want "failing steps" steps fail create delete repair grow
+want "failing steps" steps fail external
+ok "failing create, delete, repair, grow and external"
 stop_writer
 runs q
 detach q
