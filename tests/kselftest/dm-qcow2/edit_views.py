@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
-"""Attach a view of each snapshot s1 to s100 and look at the blocks that were written by turns before each.
+"""Attach views of snapshots and look at the blocks that were written by turns before each.
 
-edit_views.py IMAGE TURNS FIRST-BLOCK [WITHOUT]...
+edit_views.py IMAGE TURNS FIRST-BLOCK FIRST[-LAST]...    of s<FIRST> to s<LAST>
 
 Before snapshot number N was made, the block FIRST-BLOCK + N % TURNS (of 4 KiB) got N in four digits. One process does it
 all: they are slow in the machine.
@@ -41,9 +41,10 @@ def run(kind, sectors=0, table=""):
 def main():
     """Look at all of them."""
     image, turns, first = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    left = [number for number in range(1, 101) if str(number) not in sys.argv[4:]]
+    numbers = [number for words in (word.split("-") for word in sys.argv[4:])
+               for number in range(int(words[0]), int(words[-1]) + 1)]
     data, wrong = mmap.mmap(-1, turns * 4096), 0
-    for number in left:
+    for number in numbers:
         run(CREATE, (first + turns) * 8, f"1 qcow2 {image} 2 snapshot s{number}")
         fd = os.open("/dev/mapper/view", os.O_RDONLY | os.O_DIRECT)
         os.preadv(fd, [data], first * 4096)
@@ -55,7 +56,7 @@ def main():
             if data[turn * 4096:turn * 4096 + 4096] != want:
                 print(f"# s{number}: block {turn} has {data[turn * 4096:turn * 4096 + 8]}, not {want[:8]}")
                 wrong += 1
-    print(f"# {len(left)} views, {wrong} blocks wrong")
+    print(f"# {len(numbers)} views, {wrong} blocks wrong")
     return wrong > 0
 
 
