@@ -529,6 +529,20 @@ int qcow2_chain_read(struct qcow2_chain *chain, u64 goff, void *buf, u32 len)
 	return 0;
 }
 
+int qcow2_chain_claim(struct qcow2_chain *chain, struct qcow2_freed *freed, u64 more)
+{
+	u64 hoff = qcow2_to_off(&qcow2_chain_top(chain)->geo, freed->hclu);
+	int ret = qcow2_quarantine_claim(&chain->quarantine, freed, more);
+
+	if (ret != -EUCLEAN)
+		return ret;
+	DMERR_LIMIT("%llu clusters at 0x%llx: more references than they are counted for",
+		    freed->count, hoff);
+	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
+	qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, QCOW2_FAULT_REFCOUNT, hoff);
+	return ret;
+}
+
 void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff,
 			 enum qcow2_verdict why)
 {

@@ -162,11 +162,13 @@ static inline u32 qcow2_chain_in_cluster(const struct qcow2_chain *chain, unsign
 
 /*
  * @freed gets the host clusters that lose a reference with @entry of the top layer at @goff: all
- * that compressed data touches. Before the mapping changes. -EUCLEAN: they are not its own, which
- * was told.
+ * that compressed data touches. Before the mapping changes. -EUCLEAN: they are not its own, or not
+ * counted, which was told. Either way it goes to qcow2_quarantine_add() or unused().
  */
 int qcow2_chain_given_up(struct qcow2_chain *chain, u64 goff,
 			 const struct qcow2_l2_entry *entry, struct qcow2_freed *freed);
+/* The same for the clusters that @freed has; the disk keeps @more references to them. */
+int qcow2_chain_claim(struct qcow2_chain *chain, struct qcow2_freed *freed, u64 more);
 /* What decompression has to do with here; constructor. */
 void qcow2_chain_unzip_init(struct qcow2_chain *chain);
 /* A broken extent was met: count, log, and stop writing if it is the top's. */

@@ -138,10 +138,10 @@ int qcow2_chain_given_up(struct qcow2_chain *chain, u64 goff,
 	freed->hclu = qcow2_to_clu(&top->geo, entry->hoff);
 	freed->count = 1;
 	if (entry->kind != QCOW2_CLUSTER_COMPRESSED)
-		return 0;
+		return qcow2_chain_claim(chain, freed, 0);
 	len = qcow2_map_compressed_length(&top->map, entry);
 	if (!len)
 		return misplaced(chain, 0, goff, entry->hoff);
 	freed->count = qcow2_compressed_last_clu(&top->geo, entry->hoff, len) - freed->hclu + 1;
-	return 0;
+	return qcow2_chain_claim(chain, freed, 0);
 }

@@ -9,6 +9,12 @@
 #include "image_snapshot.h"
 #include "reftable.h"
 
+static void report_overlap(struct qcow2_image *image, u64 hoff, const char *what)
+{
+	DMERR_LIMIT("%s at 0x%llx overlaps other metadata", what, hoff);
+	image->damaged = true;
+}
+
 /* Add the clusters of [@hoff, @hoff + @len). An overlap makes the image damaged. */
 static int add_clusters(struct qcow2_image *image, u64 hoff, u64 len, const char *what)
 {
@@ -19,13 +25,10 @@ static int add_clusters(struct qcow2_image *image, u64 hoff, u64 len, const char
 
 	for (; hclu < end; hclu++) {
 		ret = qcow2_metaset_add(&image->metaset, hclu);
-		if (ret == -EEXIST) {
-			DMERR_LIMIT("%s at 0x%llx overlaps other metadata", what,
-				    qcow2_to_off(geo, hclu));
-			image->damaged = true;
-		} else if (ret) {
+		if (ret == -EEXIST)
+			report_overlap(image, qcow2_to_off(geo, hclu), what);
+		else if (ret)
 			return ret;
-		}
 	}
 	return 0;
 }
@@ -124,10 +127,26 @@ static int open_map(struct qcow2_image *image)
 }
 
 /*
- * The active L2 tables. No two L1 entries lead to one, with COPIED or without: the
- * first write under either would free the table, and take it out of the set, while
- * the other leads there. The lookup refuses a broken entry by itself.
+ * One active L2 table. Several L1 entries may lead to one that has no COPIED, as a snapshot's
+ * does; the first write under each of them gets a copy. One with COPIED is written where it is.
  */
+static int add_table(struct qcow2_image *image, u64 hoff, bool copied)
+{
+	int ret;
+
+	if (copied)
+		return add_clusters(image, hoff, 1, "L2 table");
+	ret = qcow2_metaset_share(&image->metaset, qcow2_to_clu(&image->geo, hoff));
+	if (ret > 0)
+		image->map.twins = true;
+	else if (ret == -EEXIST)
+		report_overlap(image, hoff, "L2 table");
+	else
+		return ret;
+	return 0;
+}
+
+/* The active L2 tables. The lookup refuses a broken entry by itself. */
 static int collect_tables(struct qcow2_image *image)
 {
 	u32 shift = image->geo.slice_bits - 3;
@@ -137,6 +156,7 @@ static int collect_tables(struct qcow2_image *image)
 	int ret;
 	u32 i;
 
+	image->map.twins = false;
 	for (i = 0; i < image->map.l1_size; i++) {
 		verdict = qcow2_l1_decode(&image->geo,
 					  qcow2_slice_word(image->map.l1[i >> shift],
@@ -148,7 +168,7 @@ static int collect_tables(struct qcow2_image *image)
 			image->damaged = true;
 			continue;
 		}
-		ret = hoff ? add_clusters(image, hoff, 1, "L2 table") : 0;
+		ret = hoff ? add_table(image, hoff, copied) : 0;
 		if (ret)
 			return ret;
 		if (!(i & 1023))

@@ -32,29 +32,30 @@ static int write_table(struct qcow2_image *top, u64 old, const struct qcow2_clus
 	return qcow2_meta_format(&top->meta, new->hoff, new->zeroed);
 }
 
-/* The table is in place in memory: the old one, if any, lost a reference. */
+/*
+ * The new table is in place in memory: the old one lost a reference. Other L1 entries may
+ * still lead there.
+ */
 static void drop_old_table(struct qcow2_chain *chain, struct qcow2_freed *freed, u64 old,
-			   u64 number)
+			   u64 more, u64 number)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
 
-	qcow2_metaset_remove(&top->metaset, qcow2_to_clu(&top->geo, old));
-	qcow2_meta_forget(&top->meta, old);
-	freed->hclu = qcow2_to_clu(&top->geo, old);
-	freed->count = 1;
+	if (!more) {
+		qcow2_metaset_remove(&top->metaset, qcow2_to_clu(&top->geo, old));
+		qcow2_meta_forget(&top->meta, old);
+	}
 	freed->number = number;
 	qcow2_quarantine_add(&chain->quarantine, freed);
 }
 
-static int __own_table(struct qcow2_chain *chain, u64 goff, u64 old)
+/* A table of our own under the L1 entry of @goff, in place of @old, or of none. */
+static int put_table(struct qcow2_chain *chain, u64 goff, u64 old, u64 *number)
 {
 	struct qcow2_image *top = qcow2_chain_top(chain);
-	struct qcow2_freed *freed = NULL;
 	struct qcow2_cluster new;
-	u64 number;
 	int ret;
 
-	lockdep_assert_held(&top->map.table_lock);
 	ret = qcow2_l2table_reserve(chain, &new);
 	if (ret)
 		return ret;
@@ -65,13 +66,33 @@ static int __own_table(struct qcow2_chain *chain, u64 goff, u64 old)
 		qcow2_refcount_unreserve(&top->rc, new.hoff);
 		return ret;
 	}
-	if (old)
-		freed = qcow2_quarantine_alloc(&chain->quarantine);
-	number = qcow2_map_stage_table(&top->map, goff, new.hoff);
-	trace_qcow2_table(goff, old, new.hoff, number);
-	if (old)
-		drop_old_table(chain, freed, old, number);
+	*number = qcow2_map_stage_table(&top->map, goff, new.hoff);
+	trace_qcow2_table(goff, old, new.hoff, *number);
 	return 0;
+}
+
+static int __own_table(struct qcow2_chain *chain, u64 goff, u64 old)
+{
+	struct qcow2_image *top = qcow2_chain_top(chain);
+	struct qcow2_freed *freed;
+	u64 number, more;
+	int ret;
+
+	lockdep_assert_held(&top->map.table_lock);
+	if (!old)
+		return put_table(chain, goff, 0, &number);
+	more = qcow2_map_table_references(&top->map, old) - 1;
+	freed = qcow2_quarantine_alloc(&chain->quarantine);
+	freed->hclu = qcow2_to_clu(&top->geo, old);
+	freed->count = 1;
+	ret = qcow2_chain_claim(chain, freed, more);
+	if (!ret)
+		ret = put_table(chain, goff, old, &number);
+	if (ret)
+		qcow2_quarantine_unused(&chain->quarantine, freed);
+	else
+		drop_old_table(chain, freed, old, more, number);
+	return ret;
 }
 
 int qcow2_l2table_own(struct qcow2_chain *chain, u64 goff)

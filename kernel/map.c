@@ -110,6 +110,22 @@ enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hof
 	return copied ? QCOW2_TABLE_OURS : QCOW2_TABLE_SHARED;
 }
 
+u64 qcow2_map_table_references(const struct qcow2_map *map, u64 hoff)
+{
+	u32 words = 1U << (map->geo->slice_bits - 3), slice, i;
+	u64 n = 0;
+
+	lockdep_assert_held(&map->table_lock);
+	if (!map->twins)
+		return 1;
+	for (slice = 0; slice < map->nr_l1_slices; slice++) {
+		for (i = 0; i < words && (u64)slice * words + i < map->l1_size; i++)
+			n += (qcow2_slice_word(map->l1[slice], i) & QCOW2_L1_HOFF_MASK) == hoff;
+		cond_resched();
+	}
+	return n;
+}
+
 static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qcow2_slice *slice,
 				   u32 index, struct qcow2_l2_entry *entry)
 {

@@ -54,6 +54,7 @@ struct qcow2_map {
 	u32 l1_size;			/* entries */
 	u64 end;			/* bytes of the image, whole clusters; grows */
 	u64 old_end;			/* constant while active: end at activation */
+	bool twins;			/* constant while active: L1 entries share a table */
 	struct mutex table_lock;	/* creation and copying of L2 tables, and buffer */
 	void *buffer;			/* table_lock: one slice */
 	struct qcow2_watch *watch;	/* meta->lock: told of each change of an entry, or NULL */
@@ -78,6 +79,8 @@ int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice);
 
 /* The L2 table of @goff: whose it is and where. */
 enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hoff);
+/* How many L1 entries lead to the table at @hoff, to which one does. Holds table_lock; sleeps. */
+u64 qcow2_map_table_references(const struct qcow2_map *map, u64 hoff);
 /* The L2 slice of @goff, pinned, of a table that is ours. Sleeps. */
 struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff);
 /*

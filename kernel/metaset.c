@@ -4,6 +4,7 @@
  * The set of metadata clusters: an open hash that readers walk under RCU, and
  * ranges that do not change.
  */
+#include <linux/bits.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/random.h>
@@ -13,6 +14,7 @@
 
 #define SLOT_EMPTY	0ULL		/* stored value is hclu + 2 */
 #define SLOT_REMOVED	1ULL
+#define SLOT_SHARED	BIT_ULL(63)	/* by qcow2_metaset_share(); host clusters are below 2^47 */
 #define MIN_BITS	6
 
 struct qcow2_metaset_table {
@@ -99,7 +101,7 @@ static u64 table_slot(const struct qcow2_metaset_table *table, u64 value)
 static void table_put(struct qcow2_metaset_table *table, u64 value)
 {
 	u64 mask = (1ULL << table->bits) - 1;
-	u64 i = table_slot(table, value);
+	u64 i = table_slot(table, value & ~SLOT_SHARED);
 
 	while (table->slots[i] != SLOT_EMPTY)
 		i = (i + 1) & mask;
@@ -116,7 +118,7 @@ static u64 *table_find(const struct qcow2_metaset_table *table, u64 value)
 	u64 found;
 
 	while ((found = READ_ONCE(table->slots[i])) != SLOT_EMPTY) {
-		if (found == value)
+		if ((found & ~SLOT_SHARED) == value)
 			return (u64 *)&table->slots[i];
 		i = (i + 1) & mask;
 	}
@@ -161,9 +163,10 @@ int qcow2_metaset_reserve(struct qcow2_metaset *set, u64 more)
 	return ret;
 }
 
-int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu)
+static int metaset_put(struct qcow2_metaset *set, u64 hclu, u64 flag)
 {
 	struct qcow2_metaset_table *table;
+	u64 *slot;
 	int ret;
 
 	mutex_lock(&set->lock);
@@ -171,13 +174,26 @@ int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu)
 	if (!ret) {
 		table = rcu_dereference_protected(set->table,
 						  lockdep_is_held(&set->lock));
-		if (table_find(table, hclu + 2) || is_fixed(set, hclu))
+		slot = table_find(table, hclu + 2);
+		if (slot)
+			ret = *slot & flag ? 1 : -EEXIST;
+		else if (is_fixed(set, hclu))
 			ret = -EEXIST;
 		else
-			table_put(table, hclu + 2);
+			table_put(table, (hclu + 2) | flag);
 	}
 	mutex_unlock(&set->lock);
 	return ret;
+}
+
+int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu)
+{
+	return metaset_put(set, hclu, 0);
+}
+
+int qcow2_metaset_share(struct qcow2_metaset *set, u64 hclu)
+{
+	return metaset_put(set, hclu, SLOT_SHARED);
 }
 
 void qcow2_metaset_remove(struct qcow2_metaset *set, u64 hclu)

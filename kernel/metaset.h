@@ -49,6 +49,8 @@ int qcow2_metaset_fix(struct qcow2_metaset *set, struct qcow2_metaset_range *ran
 
 /* 0, -EEXIST if @hclu is in the set already, -ENOMEM. */
 int qcow2_metaset_add(struct qcow2_metaset *set, u64 hclu);
+/* The same for what may have several owners: 1 if it is in the set already by this call alone. */
+int qcow2_metaset_share(struct qcow2_metaset *set, u64 hclu);
 /* Room for @more clusters at once, so that loading does not grow step by step. */
 int qcow2_metaset_reserve(struct qcow2_metaset *set, u64 more);
 void qcow2_metaset_remove(struct qcow2_metaset *set, u64 hclu);

@@ -3,12 +3,19 @@
 /*
  * Freed clusters on their way back to the allocator.
  */
+#include <linux/interval_tree_generic.h>
 #include <linux/slab.h>
 #include "quarantine.h"
 
 #define RESERVED_ENTRIES 16
 
 static struct kmem_cache *freed_cache;
+
+#define FREED_FIRST(freed)	((freed)->hclu)
+#define FREED_LAST(freed)	((freed)->hclu + (freed)->count - 1)
+
+INTERVAL_TREE_DEFINE(struct qcow2_freed, node, u64, subtree_last, FREED_FIRST, FREED_LAST,
+		     static inline, freed_tree)
 
 int qcow2_quarantine_module_init(void)
 {
@@ -28,6 +35,7 @@ int qcow2_quarantine_init(struct qcow2_quarantine *q, struct qcow2_refcount *rc,
 	q->epoch = epoch;
 	q->punch = punch;
 	spin_lock_init(&q->lock);
+	q->claimed = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&q->pending);
 	INIT_LIST_HEAD(&q->armed);
 	INIT_LIST_HEAD(&q->draining);
@@ -47,16 +55,85 @@ void qcow2_quarantine_exit(struct qcow2_quarantine *q)
 
 struct qcow2_freed *qcow2_quarantine_alloc(struct qcow2_quarantine *q)
 {
-	return mempool_alloc(&q->pool, GFP_NOIO);
+	struct qcow2_freed *freed = mempool_alloc(&q->pool, GFP_NOIO);
+
+	RB_CLEAR_NODE(&freed->node);
+	return freed;
+}
+
+static void __claim(struct qcow2_quarantine *q, struct qcow2_freed *freed)
+{
+	lockdep_assert_held(&q->lock);
+	if (RB_EMPTY_NODE(&freed->node))
+		freed_tree_insert(freed, &q->claimed);
+}
+
+static void __unclaim(struct qcow2_quarantine *q, struct qcow2_freed *freed)
+{
+	lockdep_assert_held(&q->lock);
+	if (RB_EMPTY_NODE(&freed->node))
+		return;
+	freed_tree_remove(freed, &q->claimed);
+	RB_CLEAR_NODE(&freed->node);
 }
 
 void qcow2_quarantine_unused(struct qcow2_quarantine *q, struct qcow2_freed *freed)
 {
+	spin_lock(&q->lock);
+	__unclaim(q, freed);
+	spin_unlock(&q->lock);
 	mempool_free(freed, &q->pool);
 }
 
+static u64 claims_of(struct qcow2_quarantine *q, u64 hclu)
+{
+	struct qcow2_freed *freed;
+	u64 n = 0;
+
+	spin_lock(&q->lock);
+	for (freed = freed_tree_iter_first(&q->claimed, hclu, hclu); freed;
+	     freed = freed_tree_iter_next(freed, hclu, hclu))
+		n++;
+	spin_unlock(&q->lock);
+	return n;
+}
+
+/* Does each count of @freed cover the claims of its cluster, and @more? */
+static int is_covered(struct qcow2_quarantine *q, const struct qcow2_freed *freed, u64 more)
+{
+	u64 i, claims, count;
+	int ret;
+
+	for (i = 0; i < freed->count; i++) {
+		claims = claims_of(q, freed->hclu + i);
+		ret = qcow2_refcount_count(q->rc, freed->hclu + i, &count);
+		if (ret)
+			return ret;
+		if (count < claims || count - claims < more)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+int qcow2_quarantine_claim(struct qcow2_quarantine *q, struct qcow2_freed *freed, u64 more)
+{
+	int ret;
+
+	spin_lock(&q->lock);
+	__claim(q, freed);
+	spin_unlock(&q->lock);
+	ret = is_covered(q, freed, more);
+	if (ret != -EUCLEAN)
+		return ret;
+	/* What is just being released has left its count and is still claimed. */
+	mutex_lock(&q->release_lock);
+	ret = is_covered(q, freed, more);
+	mutex_unlock(&q->release_lock);
+	return ret;
+}
+
 /* Does @freed follow the last pending run, for the same commit? */
-static bool __merge(struct qcow2_quarantine *q, const struct qcow2_freed *freed)
+static bool __merge(struct qcow2_quarantine *q, struct qcow2_freed *freed)
 {
 	struct qcow2_freed *last;
 
@@ -66,7 +143,10 @@ static bool __merge(struct qcow2_quarantine *q, const struct qcow2_freed *freed)
 	last = list_last_entry(&q->pending, struct qcow2_freed, list);
 	if (last->number != freed->number || last->hclu + last->count != freed->hclu)
 		return false;
+	__unclaim(q, freed);
+	__unclaim(q, last);
 	last->count += freed->count;
+	__claim(q, last);
 	return true;
 }
 
@@ -77,8 +157,10 @@ void qcow2_quarantine_add(struct qcow2_quarantine *q, struct qcow2_freed *freed)
 	spin_lock(&q->lock);
 	WRITE_ONCE(q->clusters, q->clusters + freed->count);
 	merged = __merge(q, freed);
-	if (!merged)
+	if (!merged) {
+		__claim(q, freed);
 		list_add_tail(&freed->list, &q->pending);
+	}
 	spin_unlock(&q->lock);
 	if (merged)
 		mempool_free(freed, &q->pool);
@@ -165,6 +247,7 @@ static void release(struct qcow2_quarantine *q)
 		spin_lock(&q->lock);
 		WRITE_ONCE(q->clusters, q->clusters - freed->count);
 		list_del(&freed->list);
+		__unclaim(q, freed);
 		spin_unlock(&q->lock);
 		mempool_free(freed, &q->pool);
 		cond_resched();
@@ -232,6 +315,8 @@ void qcow2_quarantine_forget(struct qcow2_quarantine *q)
 	list_splice_tail_init(&q->draining, &list);
 	list_splice_tail_init(&q->releasing, &list);
 	WRITE_ONCE(q->clusters, 0);
+	list_for_each_entry(freed, &list, list)
+		__unclaim(q, freed);
 	spin_unlock(&q->lock);
 	list_for_each_entry_safe(freed, next, &list, list)
 		mempool_free(freed, &q->pool);

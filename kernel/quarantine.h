@@ -9,6 +9,11 @@
  * and only then is the count lowered; the lower count reaches the disk with a
  * later commit.
  *
+ * A count that lies would let the allocator have a cluster that is still in
+ * here, and the new owner's data would be punched. So who gives up a reference
+ * claims it first, and that fails when the count is lower than all claims
+ * together: the clusters in here are never free.
+ *
  * Layer 3, above map and refcount.
  */
 #ifndef QCOW2_QUARANTINE_H
@@ -23,6 +28,8 @@
 /* A run of host clusters, each with one reference less. */
 struct qcow2_freed {
 	struct list_head list;
+	struct rb_node node;	/* in quarantine.claimed, by cluster */
+	u64 subtree_last;	/* the tree's */
 	u64 number;		/* commit that drops the references */
 	u64 hclu;
 	u64 count;
@@ -33,7 +40,8 @@ struct qcow2_quarantine {
 	struct qcow2_epoch *epoch;	/* constant */
 	bool punch;			/* constant: give the space back */
 	mempool_t pool;
-	spinlock_t lock;		/* lists and numbers */
+	spinlock_t lock;		/* lists, tree and numbers */
+	struct rb_root_cached claimed;	/* lock: the entries of the lists, and those to come */
 	struct list_head pending;	/* lock: waiting for a commit */
 	struct list_head armed;		/* lock: durable, waiting for a flip */
 	struct list_head draining;	/* lock: waiting for the running flip to end */
@@ -54,6 +62,12 @@ void qcow2_quarantine_exit(struct qcow2_quarantine *q);
 /* Memory for one entry, before the mapping changes. Sleeps, never fails. */
 struct qcow2_freed *qcow2_quarantine_alloc(struct qcow2_quarantine *q);
 void qcow2_quarantine_unused(struct qcow2_quarantine *q, struct qcow2_freed *freed);
+/*
+ * Claim a reference of each cluster of @freed; @more others are known. -EUCLEAN: a count is lower
+ * than that; other errors of reading it. Sleeps, before the mapping changes. Then
+ * qcow2_quarantine_add(), or unused().
+ */
+int qcow2_quarantine_claim(struct qcow2_quarantine *q, struct qcow2_freed *freed, u64 more);
 /* The mapping has changed in memory and freed->number says for which commit. */
 void qcow2_quarantine_add(struct qcow2_quarantine *q, struct qcow2_freed *freed);
 /* Commit @durable has ended: start what it allows. Sleeps. */
