@@ -55,3 +55,16 @@ words "a name out of odd ones" "<attach><--></img/--b l\$.img><qcow2--b_l_.img>"
 words "a name that is reserved" "<attach><--></img/x.real><x.real_>" /img/x.real .
 run "$mount" /img/d.qcow2 . -f
 told "a fake mount" 0 ''
+
+# What is attached and cannot be opened is taken away again: here the node is a socket.
+: >words
+cat >"$root/opt/sbin/qcow2ctl" <<END
+#!/bin/sh
+echo "\$1 \$2" >>$DIR/words
+END
+sed -i "s|/dev/mapper/|$DIR/mapper/|" "$mount"
+mkdir mapper
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("mapper/d")'
+run "$mount" /img/d.qcow2 .
+told "a node that cannot be opened" 32 "^mount.qcow2: $DIR/mapper/d: cannot be opened\$"
+holds "it is detached" [ "$(<words)" = $'attach --\ndetach d' ]

@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# mount -t qcow2 that is ended between its attach and the mark that takes the device away with its last user.
+#
+# series=6.1
+
+# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
+. "$(dirname "$0")/lib.sh"
+[ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
+scratch ext4
+# shellcheck source=tests/kselftest/dm-qcow2/boot.sh
+. "$HERE/boot.sh"
+
+create guest.qcow2 64M
+"$QCOW2CTL" attach guest.qcow2 g >/dev/null
+printf 'label: gpt\n- 24M\n' | sfdisk -q --no-reread --no-tell-kernel /dev/mapper/g
+"$QCOW2CTL" detach g
+"$QCOW2CTL" attach --partscan guest.qcow2 g >/dev/null
+mkfs.ext4 -qF /dev/mapper/gp1
+"$QCOW2CTL" detach g
+mkdir mnt
+
+# Its attach ends late.
+ln -sf "$PWD/late" /usr/sbin/qcow2ctl
+cat >late <<END
+#!/bin/sh
+$QCOW2CTL "\$@" || exit
+[ "\$1" != attach ] || { >late.attached; sleep 1; }
+END
+chmod +x late
+# early SIGNAL: what the helper gets then; sets RC.
+early() {
+	rm -f late.attached
+	/usr/sbin/mount.qcow2 "$PWD/guest.qcow2" mnt -o partition=1 &
+	helper=$!
+	until [ -e late.attached ]; do sleep 0.1; done
+	kill -"$1" $helper
+	RC=0
+	wait $helper || RC=$?
+}
+early TERM
+want "exit $RC of who was ended" [ $RC = 8 ]
+gone guestp1 guest
+early KILL
+rc=0
+mount -t qcow2 -o partition=1 guest.qcow2 mnt 2>out || rc=$?
+[[ "$rc $(<out)" == "32 "*"in use by device guest "* ]] || fail "exit $rc: $(<out)"
+[[ $(qcow2ctl list) == *guest* ]] || fail "nobody sees what is left: $(qcow2ctl list)"
+want "it can be detached" "$QCOW2CTL" detach guest
+gone guestp1 guest
+want "and mounted" mount -t qcow2 -o partition=1 guest.qcow2 mnt
+umount mnt
+gone guestp1 guest
+ok "TERM before the mark leaves nothing, KILL what list shows"
