@@ -38,6 +38,14 @@ int newfile_check_free(const char *path)
 	return lstat(path, &st) ? 0 : refuse_existing(path);
 }
 
+/* Nobody but a run that was killed should have left it, but its name does not prove that. */
+static int refuse_part(const char *part)
+{
+	err_fail(ERR_POLICY, part, "it exists already");
+	err_hint("a run that was killed may have left it; remove it if none is at work there");
+	return ERR_POLICY;
+}
+
 /* The folder that @path lies in, for the caller to free. */
 static char *folder_of(const char *path)
 {
@@ -54,7 +62,7 @@ static int open_named(struct newfile *file)
 
 	file->fd = open(part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (file->fd < 0)
-		return errno == EEXIST ? refuse_existing(part) : err_errno(errno, part);
+		return errno == EEXIST ? refuse_part(part) : err_errno(errno, part);
 	file->part = part;
 	part = NULL;
 	return 0;
