@@ -152,5 +152,19 @@ if dmsetup message q 0 check 2>/dev/null; then fail "a check of a read-only devi
 answers 0 "errors:? +0" check --online q
 detach q
 answers 0 "errors:? +0" check --online /dev/mapper/slow
-dmsetup remove --retry slow
 ok "start and stop"
+
+# What is given up while a check is on its way there is counted until the next commit, and is no leak.
+SECTORS=32768 attach q /dev/mapper/slow commit_ms 60000
+dmsetup message q 0 check
+blkdiscard -o $((11 << 20)) -l 32768 /dev/mapper/q
+look q check
+[[ $FOUND == running:* ]] || fail "check=$FOUND"
+until [[ $FOUND != running:* ]]; do
+	sleep 0.2
+	look q check
+done
+want "check=$FOUND: $(dmesg | grep check: | tail -5)" [ "$FOUND" = done:0:0 ]
+detach q
+dmsetup remove --retry slow
+ok "what is given up meanwhile"
