@@ -470,12 +470,14 @@ int qcow2_commit_sync(struct qcow2_commit *commit)
 static bool has_room(struct qcow2_commit *commit)
 {
 	return READ_ONCE(commit->meta->nr_dirty) < 2 * commit->max_dirty ||
-	       qcow2_commit_mode(commit) != QCOW2_MODE_RW || READ_ONCE(commit->stalled);
+	       qcow2_commit_mode(commit) != QCOW2_MODE_RW;
 }
 
-void qcow2_commit_throttle(struct qcow2_commit *commit)
+/* Nobody sleeps while the commit waits for space: it may be for ever, and a suspend waits. */
+bool qcow2_commit_throttle(struct qcow2_commit *commit)
 {
-	wait_event(commit->room, has_room(commit));
+	wait_event(commit->room, has_room(commit) || READ_ONCE(commit->stalled));
+	return has_room(commit);
 }
 
 void qcow2_commit_impatient(struct qcow2_commit *commit, bool impatient)

@@ -103,9 +103,10 @@ void qcow2_commit_kick(struct qcow2_commit *commit);
 int qcow2_commit_sync(struct qcow2_commit *commit);
 /*
  * Wait until not too much is staged; on the way of every request that will
- * stage something, before it holds anything. Sleeps; not on commit->wq.
+ * stage something, before it holds anything. False: a commit waits for space, so
+ * the request has to as well. Sleeps; not on commit->wq.
  */
-void qcow2_commit_throttle(struct qcow2_commit *commit);
+bool qcow2_commit_throttle(struct qcow2_commit *commit);
 /*
  * From now on (@impatient) nobody waits for space: waiters of a stalled commit
  * get -ENOSPC.

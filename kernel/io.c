@@ -143,6 +143,7 @@ const struct qcow2_request_ops qcow2_io_ops = {
 	.finish = qcow2_io_finish,
 	.again = qcow2_io_queue,
 	.park = qcow2_io_park,
+	.stall = qcow2_io_stall,
 	.advance = qcow2_io_advance,
 	.allocated = qcow2_io_allocated,
 };

@@ -50,6 +50,8 @@ void qcow2_io_start_parking(struct qcow2_io *io);
  * get errors, they do. Any context.
  */
 void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled);
+/* A commit had space again, or there will be none: who waits looks again. Any context. */
+void qcow2_io_wake_parked(struct qcow2_io *io);
 /* The device is started: what was held goes on. */
 void qcow2_io_started(struct qcow2_io *io);
 /* Message retry: there may be space now. */

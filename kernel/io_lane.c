@@ -181,7 +181,10 @@ static bool lane_allocate(struct qcow2_request *req)
 	const struct qcow2_geometry *geo = &qcow2_chain_top(req->chain)->geo;
 
 	if (!req->holds_cell) {
-		qcow2_commit_throttle(&req->chain->commit);
+		if (!qcow2_commit_throttle(&req->chain->commit)) {
+			qcow2_io_stall(req);
+			return false;
+		}
 		if (!qcow2_cell_acquire(&req->chain->cells, &req->cell,
 					qcow2_to_clu(geo, req->goff)))
 			return false;

@@ -31,31 +31,64 @@ static void __start_clock(struct qcow2_io *io)
 }
 
 /*
- * A suspend without flush that is interrupted sends down what dm core had held
- * back, and only then tells us (presuspend_undo). In between dm core takes
- * nothing back, and would make an error of it: what finds no space waits.
+ * False: nobody may wait, @req ends with *@status. A suspend without flush that
+ * is interrupted sends down what dm core had held back, and only then tells us
+ * (presuspend_undo). In between dm core takes nothing back, and would make an
+ * error of it: what finds no space waits.
  */
-void qcow2_io_park(struct qcow2_request *req)
+static bool __park(struct qcow2_request *req, blk_status_t *status)
 {
 	struct qcow2_io *io = req->io;
-	blk_status_t status = BLK_STS_NOSPC;
-	bool parked = false;
 
-	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_NOSPACE, req->goff);
-	set_full(io, true);
+	lockdep_assert_held(&io->lock);
+	*status = BLK_STS_NOSPC;
+	if (io->no_parking && io->noflush && io->noflush_suspending(io)) {
+		*status = BLK_STS_DM_REQUEUE;
+		return false;
+	}
+	if ((io->no_parking && !io->noflush) || !io->queue_when_full || io->gave_up)
+		return false;
+	list_add_tail(&req->parked, &io->parked);
+	WRITE_ONCE(io->nr_parked, io->nr_parked + 1);
+	__start_clock(io);
+	return true;
+}
+
+/*
+ * Whoever ends what @req waits for, the mode or @stalled, wakes those that are
+ * parked afterwards: what has ended already is seen here.
+ */
+static void park(struct qcow2_request *req, bool stalled)
+{
+	struct qcow2_commit *commit = &req->chain->commit;
+	struct qcow2_io *io = req->io;
+	bool parked = false, again;
+	blk_status_t status;
+
 	qcow2_request_end_change(req);
 	spin_lock_irq(&io->lock);
-	if (io->no_parking && io->noflush && io->noflush_suspending(io)) {
-		status = BLK_STS_DM_REQUEUE;
-	} else if ((!io->no_parking || io->noflush) && io->queue_when_full && !io->gave_up) {
-		list_add_tail(&req->parked, &io->parked);
-		WRITE_ONCE(io->nr_parked, io->nr_parked + 1);
-		__start_clock(io);
-		parked = true;
-	}
+	again = qcow2_commit_mode(commit) != QCOW2_MODE_RW ||
+		(stalled && !READ_ONCE(commit->stalled));
+	if (!again)
+		parked = __park(req, &status);
 	spin_unlock_irq(&io->lock);
-	if (!parked)
+	if (again)
+		qcow2_io_queue(req);
+	else if (!parked)
 		qcow2_io_finish(req, status);
+}
+
+void qcow2_io_park(struct qcow2_request *req)
+{
+	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_NOSPACE, req->goff);
+	set_full(req->io, true);
+	park(req, false);
+}
+
+/* The commit has told that it is full, and will tell when it is not. */
+void qcow2_io_stall(struct qcow2_request *req)
+{
+	park(req, true);
 }
 
 void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled)
@@ -88,6 +121,27 @@ static void take_parked(struct qcow2_io *io, struct list_head *list)
 	lockdep_assert_held(&io->lock);
 	list_splice_init(&io->parked, list);
 	WRITE_ONCE(io->nr_parked, 0);
+}
+
+static void queue_list(struct list_head *list)
+{
+	struct qcow2_request *req, *next;
+
+	list_for_each_entry_safe(req, next, list, parked) {
+		list_del_init(&req->parked);
+		qcow2_io_queue(req);
+	}
+}
+
+void qcow2_io_wake_parked(struct qcow2_io *io)
+{
+	unsigned long flags;
+	LIST_HEAD(list);
+
+	spin_lock_irqsave(&io->lock, flags);
+	take_parked(io, &list);
+	spin_unlock_irqrestore(&io->lock, flags);
+	queue_list(&list);
 }
 
 static void finish_list(struct list_head *list, blk_status_t status)
@@ -137,7 +191,6 @@ void qcow2_io_stop_parking(struct qcow2_io *io)
 
 void qcow2_io_retry(struct qcow2_io *io)
 {
-	struct qcow2_request *req, *next;
 	LIST_HEAD(list);
 
 	cancel_delayed_work_sync(&io->timeout);
@@ -145,10 +198,7 @@ void qcow2_io_retry(struct qcow2_io *io)
 	io->gave_up = false;
 	take_parked(io, &list);
 	spin_unlock_irq(&io->lock);
-	list_for_each_entry_safe(req, next, &list, parked) {
-		list_del_init(&req->parked);
-		qcow2_io_queue(req);
-	}
+	queue_list(&list);
 	if (io->chain->writable) {
 		/* Also beside a suspend, during which nobody may wait. */
 		spin_lock_irq(&io->lock);

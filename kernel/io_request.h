@@ -39,6 +39,11 @@ void qcow2_io_xfer(struct qcow2_request *req, struct qcow2_backend *backend, u64
 		   bool fua, void (*done)(struct qcow2_xfer *xfer));
 /* Park @req, or end it where nobody may wait. Process context. */
 void qcow2_io_park(struct qcow2_request *req);
+/*
+ * The same where a commit waits for space, and too much is staged for @req to stage more. When the
+ * commit goes on, so does @req.
+ */
+void qcow2_io_stall(struct qcow2_request *req);
 void qcow2_io_full_timeout(struct work_struct *work);
 
 /* Copy @len bytes to where @req stands. */

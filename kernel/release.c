@@ -208,7 +208,10 @@ void qcow2_release_run(struct qcow2_request *req)
 
 	while (req->piece) {
 		if (!req->holds_cell) {
-			qcow2_commit_throttle(&req->chain->commit);
+			if (!qcow2_commit_throttle(&req->chain->commit)) {
+				req->ops->stall(req);
+				return;
+			}
 			if (!qcow2_cell_acquire(&req->chain->cells, &req->cell,
 						qcow2_to_clu(geo, req->goff)))
 				return;

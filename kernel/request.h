@@ -22,6 +22,7 @@ struct qcow2_request_ops {
 	void (*finish)(struct qcow2_request *req, blk_status_t status);
 	void (*again)(struct qcow2_request *req);	/* back to its lane */
 	void (*park)(struct qcow2_request *req);	/* until there is space */
+	void (*stall)(struct qcow2_request *req);	/* until the commit has space */
 	void (*advance)(struct qcow2_request *req);	/* the piece is done: next, or finish */
 	void (*allocated)(struct qcow2_request *req);	/* the same, and there was space for it */
 };

@@ -44,6 +44,8 @@ static void commit_event(struct qcow2_commit *commit, enum qcow2_event event)
 	struct qcow2_chain *chain = container_of(commit, struct qcow2_chain, commit);
 	struct qcow2_target *t = container_of(chain, struct qcow2_target, chain);
 
+	if (event == QCOW2_EVENT_OK || event == QCOW2_EVENT_FAIL || event == QCOW2_EVENT_CORRUPT)
+		qcow2_io_wake_parked(&t->io);
 	if (event == QCOW2_EVENT_FULL || event == QCOW2_EVENT_OK)
 		qcow2_io_commit_stalled(&t->io, event == QCOW2_EVENT_FULL);
 	qcow2_target_event(t);
