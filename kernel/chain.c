@@ -15,12 +15,12 @@
 #define MAX_SUSPEND_COMMITS	64
 #define LOOKUP_PINS		8
 
-static void top_changed(struct qcow2_meta *meta)
+static void top_changed(struct qcow2_meta *meta, bool now)
 {
 	struct qcow2_image *image = container_of(meta, struct qcow2_image, meta);
 	struct qcow2_chain *chain = container_of(image->map.epoch, struct qcow2_chain, epoch);
 
-	qcow2_commit_changed(&chain->commit);
+	qcow2_commit_changed(&chain->commit, now);
 }
 
 static void view_stale(struct qcow2_image *image)
@@ -425,16 +425,32 @@ void qcow2_chain_lookup(const struct qcow2_chain *chain, u64 goff, u64 len,
 	zero_extent(len, extent);
 }
 
+/* Give up the pins on slices of @layer and of those below it. */
+static void put_pins(struct qcow2_slice **pins, const struct qcow2_image *layer)
+{
+	unsigned int i;
+
+	for (i = 0; i < LOOKUP_PINS; i++) {
+		if (pins[i] && container_of(pins[i]->meta, struct qcow2_image, meta) >= layer) {
+			qcow2_meta_put(pins[i]);
+			pins[i] = NULL;
+		}
+	}
+}
+
 /*
  * However small the cache is, the slices loaded last stay pinned until the
  * lookup has seen them: other readers cannot push them out again and again.
+ * Who waits for memory for one has pins on layers above it only, so nobody waits
+ * in a circle (meta.h).
  */
 int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 			    struct qcow2_extent *extent, unsigned int *layer,
 			    unsigned int *epoch)
 {
 	struct qcow2_slice *pins[LOOKUP_PINS] = {};
-	unsigned int at = 0, i;
+	unsigned int at = 0;
+	struct qcow2_map *map;
 	int ret = 0;
 
 	for (;;) {
@@ -443,17 +459,19 @@ int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 		if (extent->kind != QCOW2_EXTENT_MISS)
 			break;
 		qcow2_epoch_leave(&chain->epoch, *epoch);
+		map = &chain->layers[*layer].map;
 		if (pins[at])
 			qcow2_meta_put(pins[at]);
-		ret = qcow2_map_load(&chain->layers[*layer].map, goff, &pins[at]);
+		ret = qcow2_map_load(map, goff, false, &pins[at]);
+		if (ret == -ENOMEM) {
+			put_pins(pins, &chain->layers[*layer]);
+			ret = qcow2_map_load(map, goff, true, &pins[at]);
+		}
 		if (ret)
 			break;
 		at = (at + 1) % LOOKUP_PINS;
 	}
-	for (i = 0; i < LOOKUP_PINS; i++) {
-		if (pins[i])
-			qcow2_meta_put(pins[i]);
-	}
+	put_pins(pins, chain->layers);
 	return ret;
 }
 

@@ -417,10 +417,10 @@ static void idle_commit_work(struct work_struct *work)
  * Asking for one
  */
 
-void qcow2_commit_changed(struct qcow2_commit *commit)
+void qcow2_commit_changed(struct qcow2_commit *commit, bool now)
 {
 	lockdep_assert_held(&commit->meta->lock);
-	if (commit->meta->nr_dirty >= commit->max_dirty)
+	if (now || commit->meta->nr_dirty >= commit->max_dirty)
 		qcow2_commit_kick(commit);
 	else
 		commit_within(commit, commit->interval_ms);

@@ -89,8 +89,8 @@ struct qcow2_commit {
 int qcow2_commit_init(struct qcow2_commit *commit);
 void qcow2_commit_exit(struct qcow2_commit *commit);
 
-/* Called through meta->changed, under meta->lock: something is staged. */
-void qcow2_commit_changed(struct qcow2_commit *commit);
+/* Called through meta->changed, under meta->lock: something is staged; @now: not for long. */
+void qcow2_commit_changed(struct qcow2_commit *commit, bool now);
 /*
  * Wait for the first commit that starts from now on: done() is called with 0
  * when everything completed before this call is durable, else with an errno.

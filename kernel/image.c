@@ -183,7 +183,7 @@ int qcow2_image_join(struct qcow2_backend *backend, struct qcow2_use *use, struc
 
 static int open_qcow2(struct qcow2_image *image, struct dm_target *ti,
 		      const struct qcow2_layer *layer, struct qcow2_cache *cache,
-		      struct qcow2_epoch *epoch, void (*changed)(struct qcow2_meta *meta),
+		      struct qcow2_epoch *epoch, void (*changed)(struct qcow2_meta *meta, bool now),
 		      const char **error)
 {
 	int ret;
@@ -227,7 +227,7 @@ static int open_qcow2(struct qcow2_image *image, struct dm_target *ti,
 int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 		     const struct qcow2_layer *layer, struct qcow2_cache *cache,
 		     struct qcow2_epoch *epoch,
-		     void (*changed)(struct qcow2_meta *meta), const char **error)
+		     void (*changed)(struct qcow2_meta *meta, bool now), const char **error)
 {
 	int ret;
 
@@ -266,7 +266,7 @@ int qcow2_image_reserve(struct qcow2_image *image)
 	if (!ret && image->data_file)
 		ret = qcow2_backend_reserve(&image->data_file->backend);
 	if (!ret && !image->raw)
-		ret = qcow2_meta_reserve(&image->meta);
+		ret = qcow2_meta_reserve(&image->meta, image->writable);
 	return ret;
 }
 

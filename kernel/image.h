@@ -77,7 +77,7 @@ struct qcow2_image {
 int qcow2_image_open(struct qcow2_image *image, struct dm_target *ti,
 		     const struct qcow2_layer *layer, struct qcow2_cache *cache,
 		     struct qcow2_epoch *epoch,
-		     void (*changed)(struct qcow2_meta *meta), const char **error);
+		     void (*changed)(struct qcow2_meta *meta, bool now), const char **error);
 /* From now on requests find what they must not wait for. Sleeps; any number of times. */
 int qcow2_image_reserve(struct qcow2_image *image);
 /* Destructor; the image may be half open or untouched (zeroed). */

@@ -226,7 +226,7 @@ static int lane_lookup_top(struct qcow2_request *req, struct qcow2_extent *exten
 		qcow2_request_leave(req);
 		if (pin)
 			qcow2_meta_put(pin);
-		ret = qcow2_map_load(map, req->goff, &pin);
+		ret = qcow2_map_load(map, req->goff, true, &pin);
 		if (ret)
 			break;
 	}

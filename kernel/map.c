@@ -434,10 +434,10 @@ static bool table_unchanged(void *arg)
 	       table == check->table;
 }
 
-static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff)
+static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff,
+				      struct qcow2_slice **fresh)
 {
 	struct load_check check = { .map = map, .goff = goff };
-	struct qcow2_slice *slice;
 	enum qcow2_verdict why;
 	u64 number, hoff;
 	u32 index;
@@ -450,18 +450,35 @@ static struct qcow2_slice *slice_read(struct qcow2_map *map, u64 goff)
 	/* The file was cut: what is no longer there must not read as a table of holes. */
 	if (hoff >= qcow2_backend_size(map->meta->backend))
 		return ERR_PTR(-EUCLEAN);
-	slice = qcow2_meta_read(map->meta, hoff, QCOW2_SLICE_L2, table_unchanged, &check);
+	return qcow2_meta_read(map->meta, hoff, fresh, table_unchanged, &check);
+}
+
+/* The same, inside the epoch; but nobody is inside while he waits for memory, if he does. */
+static struct qcow2_slice *slice_get(struct qcow2_map *map, u64 goff, bool wait)
+{
+	struct qcow2_slice *fresh = NULL, *slice;
+	unsigned int epoch;
+
+	for (;;) {
+		epoch = qcow2_epoch_enter(map->epoch);
+		slice = slice_read(map, goff, &fresh);
+		qcow2_epoch_leave(map->epoch, epoch);
+		if (slice)
+			break;
+		fresh = qcow2_meta_fresh(map->meta, QCOW2_SLICE_L2, wait);
+		if (!fresh)
+			return ERR_PTR(-ENOMEM);
+	}
+	if (fresh)
+		qcow2_meta_put(fresh);
 	return slice;
 }
 
-int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice)
+int qcow2_map_load(struct qcow2_map *map, u64 goff, bool wait, struct qcow2_slice **slice)
 {
-	unsigned int epoch;
 	int ret = 0;
 
-	epoch = qcow2_epoch_enter(map->epoch);
-	*slice = slice_read(map, goff);
-	qcow2_epoch_leave(map->epoch, epoch);
+	*slice = slice_get(map, goff, wait);
 	if (IS_ERR(*slice)) {
 		ret = PTR_ERR(*slice);
 		*slice = NULL;
@@ -472,13 +489,10 @@ int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice)
 struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff)
 {
 	struct qcow2_slice *slice;
-	unsigned int epoch;
 
 	do {
-		epoch = qcow2_epoch_enter(map->epoch);
-		slice = slice_read(map, goff);
-		qcow2_epoch_leave(map->epoch, epoch);
-	} while (IS_ERR(slice) && PTR_ERR(slice) == -EAGAIN);
+		slice = slice_get(map, goff, true);
+	} while (slice == ERR_PTR(-EAGAIN));
 	return slice;
 }
 

@@ -73,9 +73,10 @@ void qcow2_map_lookup(const struct qcow2_map *map, u64 goff, u64 len,
 /*
  * Bring the L2 slice of @goff into memory. Sleeps; outside the epoch.
  * *@slice is it, pinned, so that it is still there for the next lookup; NULL
- * where the mapping changed meanwhile.
+ * where the mapping changed meanwhile. Without @wait -ENOMEM where it would wait
+ * for memory; who waits holds no slice of this map.
  */
-int qcow2_map_load(struct qcow2_map *map, u64 goff, struct qcow2_slice **slice);
+int qcow2_map_load(struct qcow2_map *map, u64 goff, bool wait, struct qcow2_slice **slice);
 
 /* The L2 table of @goff: whose it is and where. */
 enum qcow2_table qcow2_map_table(const struct qcow2_map *map, u64 goff, u64 *hoff);

@@ -3,24 +3,22 @@
 /*
  * The bounded cache of metadata slices, and the lists of what was changed.
  */
-#include <linux/slab.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include "meta_memory.h"
 #include "meta_shrink.h"
 
-#define RESERVED_BUFFERS	4
-#define EVICT_SCAN		128	/* slices looked at for one that goes */
-
-static struct kmem_cache *slice_cache;
+#define EVICT_SCAN	128	/* slices looked at for one that goes */
 
 int qcow2_meta_module_init(void)
 {
-	int ret;
+	int ret = qcow2_meta_memory_module_init();
 
-	slice_cache = KMEM_CACHE(qcow2_slice, 0);
-	if (!slice_cache)
-		return -ENOMEM;
+	if (ret)
+		return ret;
 	ret = qcow2_meta_shrink_init();
 	if (ret)
-		kmem_cache_destroy(slice_cache);
+		qcow2_meta_memory_module_exit();
 	return ret;
 }
 
@@ -28,7 +26,7 @@ void qcow2_meta_module_exit(void)
 {
 	qcow2_meta_shrink_exit();
 	rcu_barrier();
-	kmem_cache_destroy(slice_cache);
+	qcow2_meta_memory_module_exit();
 }
 
 void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
@@ -51,13 +49,14 @@ void qcow2_cache_exit(struct qcow2_cache *cache)
 
 int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 		    struct qcow2_backend *backend, struct qcow2_cache *cache,
-		    void (*changed)(struct qcow2_meta *meta))
+		    void (*changed)(struct qcow2_meta *meta, bool now))
 {
 	meta->geo = geo;
 	meta->backend = backend;
 	meta->cache = cache;
 	meta->changed = changed;
 	xa_init_flags(&meta->slices, XA_FLAGS_LOCK_IRQ);	/* taken under meta->lock */
+	INIT_HLIST_HEAD(&meta->homeless);
 	spin_lock_init(&meta->lock);
 	INIT_LIST_HEAD(&meta->dirty);
 	INIT_LIST_HEAD(&meta->writing);
@@ -66,46 +65,19 @@ int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 	meta->staged = 1;
 	meta->written = 0;
 	meta->durable = 0;
-	return mempool_init_kmalloc_pool(&meta->buffers, 0, qcow2_slice_size(geo));
-}
-
-int qcow2_meta_reserve(struct qcow2_meta *meta)
-{
-	return qcow2_backend_fill(&meta->buffers, RESERVED_BUFFERS);
+	return qcow2_meta_memory_init(meta);
 }
 
 void qcow2_meta_exit(struct qcow2_meta *meta)
 {
 	rcu_barrier();
 	xa_destroy(&meta->slices);
-	mempool_exit(&meta->buffers);
-}
-
-static u32 slice_bytes(const struct qcow2_slice *slice)
-{
-	return sizeof(*slice) + qcow2_slice_size(slice->meta->geo);
+	qcow2_meta_memory_exit(meta);
 }
 
 static unsigned long slice_key(const struct qcow2_meta *meta, u64 hoff)
 {
 	return hoff >> meta->geo->slice_bits;
-}
-
-static void slice_free_rcu(struct rcu_head *rcu)
-{
-	struct qcow2_slice *slice = container_of(rcu, struct qcow2_slice, rcu);
-	struct qcow2_meta *meta = slice->meta;
-
-	mempool_free(slice->data, &meta->buffers);
-	if (slice->spare)
-		mempool_free(slice->spare, &meta->buffers);
-	kmem_cache_free(slice_cache, slice);
-}
-
-static void slice_free(struct qcow2_slice *slice)
-{
-	atomic64_sub(slice_bytes(slice), &slice->meta->cache->used);
-	call_rcu(&slice->rcu, slice_free_rcu);
 }
 
 void qcow2_meta_pin(struct qcow2_slice *slice)
@@ -116,7 +88,7 @@ void qcow2_meta_pin(struct qcow2_slice *slice)
 void qcow2_meta_put(struct qcow2_slice *slice)
 {
 	if (atomic_dec_and_test(&slice->pins))
-		slice_free(slice);
+		qcow2_slice_free(slice);
 }
 
 /*
@@ -171,6 +143,8 @@ static void slice_erase(struct qcow2_slice *slice)
 	if (xa_load(&meta->slices, key) == slice)
 		__xa_erase(&meta->slices, key);
 	xa_unlock(&meta->slices);
+	if (!hlist_unhashed(&slice->homeless))
+		hlist_del_init_rcu(&slice->homeless);
 	spin_unlock_irqrestore(&meta->lock, flags);
 }
 
@@ -187,7 +161,7 @@ bool qcow2_cache_evict(struct qcow2_cache *cache)
 		if (!READ_ONCE(slice->referenced) &&
 		    atomic_cmpxchg(&slice->pins, 1, 0) == 1) {
 			list_del_init(&slice->lru);
-			atomic64_sub(slice_bytes(slice), &cache->cached);
+			atomic64_sub(qcow2_slice_bytes(slice), &cache->cached);
 			victim = slice;
 			break;
 		}
@@ -198,40 +172,24 @@ bool qcow2_cache_evict(struct qcow2_cache *cache)
 	if (!victim)
 		return false;
 	slice_erase(victim);
-	slice_free(victim);
+	qcow2_slice_free(victim);
 	return true;
-}
-
-static struct qcow2_slice *slice_new(struct qcow2_meta *meta, u64 hoff,
-				     enum qcow2_slice_kind kind)
-{
-	struct qcow2_slice *slice;
-
-	slice = kmem_cache_zalloc(slice_cache, GFP_NOIO);
-	if (!slice)
-		return ERR_PTR(-ENOMEM);
-	slice->meta = meta;
-	slice->hoff = hoff;
-	slice->kind = kind;
-	atomic_set(&slice->pins, 1);
-	seqcount_spinlock_init(&slice->seq, &meta->lock);
-	INIT_LIST_HEAD(&slice->dirty);
-	INIT_LIST_HEAD(&slice->writing);
-	INIT_LIST_HEAD(&slice->lru);
-	slice->data = mempool_alloc(&meta->buffers, GFP_NOIO);
-	atomic64_add(slice_bytes(slice), &meta->cache->used);
-	return slice;
 }
 
 struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 				    enum qcow2_slice_kind kind, const void *content)
 {
 	u32 size = qcow2_slice_size(meta->geo);
-	struct qcow2_slice *slice = slice_new(meta, hoff, kind);
+	struct qcow2_slice *slice;
 	int ret = 0;
 
-	if (IS_ERR(slice))
-		return slice;
+	if (kind == QCOW2_SLICE_REFBLOCK)
+		slice = qcow2_meta_fresh(meta, kind, true);
+	else
+		slice = qcow2_slice_new(meta, kind);
+	if (!slice)
+		return ERR_PTR(-ENOMEM);
+	slice->hoff = hoff;
 	if (content)
 		memcpy(slice->data, content, size);
 	else
@@ -241,6 +199,20 @@ struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 		return ERR_PTR(ret);
 	}
 	return slice;
+}
+
+/* Apart, so that who finds his slice in the xarray pays nothing for it. */
+static noinline struct qcow2_slice *find_homeless(struct xarray *slices, unsigned long key)
+{
+	struct qcow2_meta *meta = container_of(slices, struct qcow2_meta, slices);
+	struct qcow2_slice *slice;
+
+	hlist_for_each_entry_rcu(slice, &meta->homeless, homeless,
+				 lockdep_is_held(&meta->lock)) {
+		if (slice_key(meta, slice->hoff) == key)
+			return slice;
+	}
+	return NULL;
 }
 
 struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
@@ -254,7 +226,9 @@ struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff)
 		if (xa_is_zero(slice))
 			slice = NULL;
 	} while (xas_retry(&xas, slice));
-	if (slice && !READ_ONCE(slice->referenced))
+	if (unlikely(!slice))
+		return find_homeless(xas.xa, xas.xa_index);
+	if (!READ_ONCE(slice->referenced))
 		WRITE_ONCE(slice->referenced, true);
 	return slice;
 }
@@ -280,26 +254,27 @@ static struct qcow2_slice *__meta_insert(struct qcow2_meta *meta,
 	struct qcow2_slice *old;
 
 	lockdep_assert_held(&meta->lock);
-	old = qcow2_meta_find(meta, slice->hoff);
+	old = xa_load(&meta->slices, key) ?: find_homeless(&meta->slices, key);
+	/* One that is just being evicted may have been written since @slice was read. */
 	if (old)
-		return old;
+		return atomic_inc_not_zero(&old->pins) ? old : ERR_PTR(-EAGAIN);
 	/* If it was here before, its words may be in a commit that is written and not durable. */
 	slice->number = meta->written;
 	xa_lock(&meta->slices);
-	old = __xa_store(&meta->slices, key, slice, GFP_NOWAIT);
+	old = __xa_store(&meta->slices, key, slice, QCOW2_META_GFP_RESERVE);
 	xa_unlock(&meta->slices);
 	if (xa_is_err(old))
-		return ERR_PTR(xa_err(old));
+		hlist_add_head_rcu(&slice->homeless, &meta->homeless);
 	atomic_inc(&slice->pins);
 	spin_lock(&cache->lock);
 	list_add(&slice->lru, &cache->lru);
-	atomic64_add(slice_bytes(slice), &cache->cached);
+	atomic64_add(qcow2_slice_bytes(slice), &cache->cached);
 	spin_unlock(&cache->lock);
 	return slice;
 }
 
 struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
-				    enum qcow2_slice_kind kind,
+				    struct qcow2_slice **fresh,
 				    bool (*valid)(void *arg), void *arg)
 {
 	struct qcow2_slice *slice, *got;
@@ -307,25 +282,26 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	unsigned long flags;
 	struct load load;
 	bool has_place, is_old;
+	int ret;
 
 	got = qcow2_meta_find(meta, hoff);
 	if (got) {
 		qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_HITS);
 		return got;
 	}
+	if (!*fresh)
+		return NULL;
+	slice = *fresh;
+	*fresh = NULL;
+	slice->hoff = hoff;
 	qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_MISSES);
-	while (atomic64_read(&meta->cache->cached) >= meta->cache->limit &&
-	       qcow2_cache_evict(meta->cache))
-		;
 	load_begin(meta, &load, key);
-	slice = qcow2_meta_load(meta, hoff, kind, NULL);
-	has_place = !IS_ERR(slice) && !xa_reserve_irq(&meta->slices, key, GFP_NOIO);
+	ret = qcow2_backend_read(meta->backend, hoff, slice->data, qcow2_slice_size(meta->geo));
+	has_place = !ret && !xa_reserve_irq(&meta->slices, key, QCOW2_META_GFP_TRY);
 	spin_lock_irqsave(&meta->lock, flags);
 	is_old = __load_end(meta, &load);
-	if (IS_ERR(slice))
-		got = slice;
-	else if (!has_place)
-		got = ERR_PTR(-ENOMEM);
+	if (ret)
+		got = ERR_PTR(ret);
 	else if (is_old || (valid && !valid(arg)))
 		got = ERR_PTR(-EAGAIN);
 	else
@@ -336,6 +312,21 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	if (got != slice)
 		qcow2_meta_put(slice);
 	return got;
+}
+
+struct qcow2_slice *qcow2_meta_get(struct qcow2_meta *meta, u64 hoff,
+				   enum qcow2_slice_kind kind)
+{
+	struct qcow2_slice *fresh = NULL, *slice;
+
+	do {
+		slice = qcow2_meta_read(meta, hoff, &fresh, NULL, NULL);
+		if (!slice)
+			fresh = qcow2_meta_fresh(meta, kind, true);
+	} while (!slice || slice == ERR_PTR(-EAGAIN));
+	if (fresh)
+		qcow2_meta_put(fresh);
+	return slice;
 }
 
 /* Take @slice, on which the caller has a pin, out of the cache. */
@@ -349,7 +340,7 @@ static void slice_drop(struct qcow2_slice *slice)
 	resident = !list_empty(&slice->lru);
 	list_del_init(&slice->lru);
 	if (resident)
-		atomic64_sub(slice_bytes(slice), &cache->cached);
+		atomic64_sub(qcow2_slice_bytes(slice), &cache->cached);
 	spin_unlock_irqrestore(&cache->lock, flags);
 	slice_erase(slice);
 	if (resident)
@@ -387,9 +378,19 @@ void qcow2_meta_abandon(struct qcow2_slice *slice)
 		qcow2_meta_put(slice);
 }
 
+/* Drop a cached slice that nobody else uses. */
+static void drop_unused(struct qcow2_slice *slice)
+{
+	qcow2_meta_pin(slice);
+	slice_drop(slice);
+	qcow2_meta_put(slice);
+	cond_resched();
+}
+
 void qcow2_meta_drop_all(struct qcow2_meta *meta)
 {
 	struct qcow2_slice *slice, *next;
+	struct hlist_node *after;
 	unsigned long key;
 
 	qcow2_meta_thaw(meta, meta->written);
@@ -397,12 +398,10 @@ void qcow2_meta_drop_all(struct qcow2_meta *meta)
 		qcow2_meta_abandon(slice);
 	/* What the shrinker is about to free must not be found, and be freed twice. */
 	qcow2_meta_shrink_pause();
-	xa_for_each(&meta->slices, key, slice) {
-		qcow2_meta_pin(slice);
-		slice_drop(slice);
-		qcow2_meta_put(slice);
-		cond_resched();
-	}
+	xa_for_each(&meta->slices, key, slice)
+		drop_unused(slice);
+	hlist_for_each_entry_safe(slice, after, &meta->homeless, homeless)
+		drop_unused(slice);
 	qcow2_meta_shrink_go_on();
 }
 
@@ -416,15 +415,18 @@ static bool __slice_wants_spare(const struct qcow2_slice *slice)
 	return !slice->spare && (!slice->frozen || slice->frozen == slice->data);
 }
 
-static void slice_prepare(struct qcow2_slice *slice)
+/* Give @slice a spare if it wants one; false: there is no memory. */
+static bool slice_prepare(struct qcow2_slice *slice)
 {
 	struct qcow2_meta *meta = slice->meta;
 	unsigned long flags;
 	__be64 *buffer;
 
 	if (READ_ONCE(slice->spare))
-		return;
-	buffer = mempool_alloc(&meta->buffers, GFP_NOIO);
+		return true;
+	buffer = qcow2_meta_spare(meta);
+	if (!buffer)
+		return false;
 	spin_lock_irqsave(&meta->lock, flags);
 	if (__slice_wants_spare(slice)) {
 		WRITE_ONCE(slice->spare, buffer);
@@ -433,6 +435,7 @@ static void slice_prepare(struct qcow2_slice *slice)
 	spin_unlock_irqrestore(&meta->lock, flags);
 	if (buffer)
 		mempool_free(buffer, &meta->buffers);
+	return true;
 }
 
 /*
@@ -468,7 +471,7 @@ static bool __slice_change(struct qcow2_slice *slice)
 		qcow2_meta_pin(slice);
 		WRITE_ONCE(meta->nr_dirty, meta->nr_dirty + 1);
 		if (meta->changed)
-			meta->changed(meta);
+			meta->changed(meta, false);
 	}
 	slice->changed = true;
 	WRITE_ONCE(slice->number, meta->staged);
@@ -480,15 +483,18 @@ unsigned long qcow2_meta_change(struct qcow2_slice *slice)
 	__acquires(&slice->meta->lock)
 {
 	unsigned long flags;
+	bool prepared;
 
-	slice_prepare(slice);
-	spin_lock_irqsave(&slice->meta->lock, flags);
-	while (!__slice_change(slice)) {
-		spin_unlock_irqrestore(&slice->meta->lock, flags);
-		slice_prepare(slice);
+	for (;;) {
+		prepared = slice_prepare(slice);
 		spin_lock_irqsave(&slice->meta->lock, flags);
+		if (__slice_change(slice))
+			return flags;
+		spin_unlock_irqrestore(&slice->meta->lock, flags);
+		/* The commit that writes it goes on without memory, and then it wants no spare. */
+		if (!prepared)
+			schedule_timeout_uninterruptible(QCOW2_META_SHORT_JIFFIES);
 	}
-	return flags;
 }
 
 u64 __qcow2_meta_freeze(struct qcow2_meta *meta)

@@ -13,7 +13,17 @@
  * (meta->staged). At its start a commit freezes the changed slices: a pointer
  * freeze, no copy. The first change to a frozen slice moves the current
  * content into the slice's spare buffer, so that a buffer under write never
- * changes; the spare is reserved before the lock is taken.
+ * changes; the spare is reserved before the lock is taken. Without memory for
+ * one the change waits until the commit has written the slice.
+ *
+ * Memory. A slice that has to be read waits for memory, and gets some however
+ * little there is: those that nobody uses are evicted, those that are changed
+ * are written and evicted then, and what is freed fills the reserve first. One
+ * reserve is for L2 tables, one for refcount blocks, so that all who wait for
+ * each other stand in one order: who holds a slice of an L2 table may wait for
+ * one of a layer below, or for a refcount block; who holds that, under
+ * qcow2_refcount.lock, only for the commit, which needs no memory. Where there
+ * is none for a place in the xarray, the slice is in a list beside it.
  *
  * Layer 2. Entries are 64-bit words in the byte order of the disk, read with
  * READ_ONCE and written with WRITE_ONCE, so that .map may read them under RCU
@@ -55,6 +65,7 @@ struct qcow2_slice {
 	struct list_head dirty;		/* M: on meta->dirty, changed for commit meta->staged */
 	struct list_head writing;	/* M: on meta->writing, frozen */
 	struct list_head lru;		/* C */
+	struct hlist_node homeless;	/* M, R: on meta->homeless, with no place in meta->slices */
 	struct rcu_head rcu;
 };
 
@@ -74,7 +85,9 @@ struct qcow2_meta {
 	struct qcow2_backend *backend;	/* I */
 	struct qcow2_cache *cache;	/* I */
 	struct xarray slices;		/* of L2 and refcount blocks, by hoff >> slice_bits */
-	mempool_t buffers;
+	struct hlist_head homeless;	/* M, R: more of them; nearly always empty */
+	mempool_t fresh[2];		/* slices with a buffer: of L2 tables, of all else */
+	mempool_t buffers;		/* spare ones */
 	spinlock_t lock;		/* M: numbers, lists and contents of changed slices */
 	u64 staged;			/* M: number of the commit being gathered */
 	u64 written;			/* commit work: number of the last one that is written */
@@ -83,8 +96,8 @@ struct qcow2_meta {
 	struct list_head writing;	/* M */
 	struct list_head loads;		/* M: reads on their way, see meta.c */
 	unsigned int nr_dirty;		/* M, but for throttle and status: slices on either list */
-	/* I: called under M when a slice is added to dirty */
-	void (*changed)(struct qcow2_meta *meta);
+	/* I: called under M when a slice is added to dirty; @now: memory waits for the commit */
+	void (*changed)(struct qcow2_meta *meta, bool now);
 };
 
 int qcow2_meta_module_init(void);
@@ -104,9 +117,12 @@ bool qcow2_cache_evict(struct qcow2_cache *cache);
  */
 int qcow2_meta_init(struct qcow2_meta *meta, const struct qcow2_geometry *geo,
 		    struct qcow2_backend *backend, struct qcow2_cache *cache,
-		    void (*changed)(struct qcow2_meta *meta));
-/* From now on some slices can be had whatever memory is free. Sleeps; any number of times. */
-int qcow2_meta_reserve(struct qcow2_meta *meta);
+		    void (*changed)(struct qcow2_meta *meta, bool now));
+/*
+ * From now on slices can be had whatever memory is free, if @writable those that are changed too.
+ * Sleeps; any number of times.
+ */
+int qcow2_meta_reserve(struct qcow2_meta *meta, bool writable);
 void qcow2_meta_exit(struct qcow2_meta *meta);
 /* Drop all slices, changed ones too. Nobody uses them any more. */
 void qcow2_meta_drop_all(struct qcow2_meta *meta);
@@ -117,17 +133,28 @@ struct qcow2_slice *qcow2_meta_peek(struct qcow2_meta *meta, u64 hoff);
 struct qcow2_slice *qcow2_meta_find(struct qcow2_meta *meta, u64 hoff);
 
 /*
- * The slice at @hoff, pinned; read from the image if need be (sleeps). It
- * enters the cache only if @valid(@arg), called under meta->lock after the
- * read, still says that the table belongs to the image (rules.md 11); else
- * -EAGAIN. ERR_PTR on errors.
+ * An empty slice for qcow2_meta_read(), pinned; not to be called inside the epoch. NULL: there is
+ * no memory; with @wait it waits until there is, and the caller holds no slice of the same reserve.
+ */
+struct qcow2_slice *qcow2_meta_fresh(struct qcow2_meta *meta, enum qcow2_slice_kind kind,
+				     bool wait);
+/*
+ * The slice at @hoff, pinned; read from the image if need be (sleeps, but not
+ * for memory): into *@fresh, which is used up then. NULL: there is no *@fresh
+ * and one is needed. It enters the cache only if @valid(@arg), called under
+ * meta->lock after the read, still says that the table belongs to the image
+ * (rules.md 11); else -EAGAIN. ERR_PTR on errors.
  */
 struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
-				    enum qcow2_slice_kind kind,
+				    struct qcow2_slice **fresh,
 				    bool (*valid)(void *arg), void *arg);
+/* The same where the table cannot go, and outside the epoch: waits for memory too. */
+struct qcow2_slice *qcow2_meta_get(struct qcow2_meta *meta, u64 hoff,
+				   enum qcow2_slice_kind kind);
 /*
  * A slice outside the cache, pinned until qcow2_meta_put(): L1 and refcount
- * table. @content NULL: read it.
+ * table; counts that are looked at once. @content NULL: read it. Without memory
+ * -ENOMEM; counts wait for it.
  */
 struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 				    enum qcow2_slice_kind kind, const void *content);

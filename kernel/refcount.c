@@ -37,7 +37,7 @@ static struct qcow2_slice *count_slice(struct qcow2_refcount *rc, u64 hclu, u32 
 
 	if (ret || !hoff)
 		return ERR_PTR(ret);
-	return qcow2_meta_read(rc->meta, hoff, QCOW2_SLICE_REFBLOCK, NULL, NULL);
+	return qcow2_meta_get(rc->meta, hoff, QCOW2_SLICE_REFBLOCK);
 }
 
 /*

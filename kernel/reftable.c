@@ -354,7 +354,7 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 	move->clusters = g->clusters;
 	WRITE_ONCE(move->number, rc->meta->staged);
 	if (rc->meta->changed)
-		rc->meta->changed(rc->meta);
+		rc->meta->changed(rc->meta, false);
 	spin_unlock_irqrestore(&rc->meta->lock, flags);
 	rc->table = slices;
 	rc->nr_table_slices = nr;

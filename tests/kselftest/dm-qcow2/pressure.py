@@ -3,11 +3,12 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """Random requests of several threads on a device whose requests may fail, and what must be there at the end.
 
-pressure.py DEVICE SECONDS SEED RESULT own|all
+pressure.py DEVICE SECONDS SEED RESULT own|all|each
 
 Each thread owns every fourth block of 4 KiB. A request that ends with an error has done all, nothing or a part of it,
 so each of its sectors may have the content of before or of the request, until the next good write.
-With own, only allocations of our own fail, with all those of the file system below too. RESULT is what the device holds, for a comparison with the image; a sector that holds what it may not is an error.
+With own, only allocations of our own fail, with all those of the file system below too; with each, each of our own,
+and no request may. RESULT is what the device holds, for a comparison with the image; a sector that holds what it may not is an error.
 """
 
 import ctypes
@@ -137,7 +138,7 @@ def main():
     # The first direct write makes a workqueue for its file system, which is no part of a request's way.
     workers[0].look(0)
     workers[0].change(0)
-    arm(10 if what == "own" else 50, ext4_text() if what == "own" else (0, 0))
+    arm({"own": 10, "all": 50, "each": 1}[what], (0, 0) if what == "all" else ext4_text())
     try:
         for worker in workers:
             worker.start()
@@ -153,6 +154,8 @@ def main():
         for name, count in worker.failed.items():
             failed[name] = failed.get(name, 0) + count
     print(f"# {sum(worker.done for worker in workers)} requests, failed: {failed or 'none'}")
+    if what == "each" and failed:
+        return 1
     with open(result, "wb") as file:
         for block in range(workers[0].blocks):
             worker = workers[block % THREADS]
@@ -164,7 +167,7 @@ def main():
         if worker.wrong:
             print(f"# {worker.wrong}")
             return 1
-    return 0 if sum(worker.done for worker in workers) > 50 else 1
+    return 0 if sum(worker.done for worker in workers) > (10 if what == "each" else 50) else 1
 
 
 if __name__ == "__main__":
