@@ -24,6 +24,7 @@ struct insert {
 	const struct interpose_request *request;
 	const struct interpose_recipe *recipe;
 	struct interpose_state state, to;
+	char *note;			/* path: of what the disk is made, NULL: its own state tells */
 	char *target;
 	char *real, *frozen;		/* names */
 	char *real_number;		/* "253:4" */
@@ -99,6 +100,17 @@ static int load_layer(const struct insert *in, const struct device *device)
 	return interpose_load(&device->dm, in->target, in->sectors, params, device->dm.readonly);
 }
 
+/* Which files make the disk up until all of it is copied. */
+static int write_note(const struct insert *in, const struct device *device)
+{
+	MEM_FREE char *state = realpath(in->state.path, NULL), *to = realpath(in->to.path, NULL);
+	MEM_FREE char *text = mem_printf("dm-clone moves the disk of %s from %s to %s;\n"
+					 "what is where, %s says\n", device->dm.name, device->image,
+					 to ? to : in->to.path, state ? state : in->state.path);
+
+	return interpose_write_note(in->note, text);
+}
+
 static int prepare(const struct device *device, void *data)
 {
 	struct insert *in = data;
@@ -116,6 +128,8 @@ static int prepare(const struct device *device, void *data)
 		guard_spare_state();
 	if (!ret && recipe->goes)
 		ret = interpose_state_open(&in->to, in->sectors * SECTOR, in->sectors * SECTOR, 0);
+	if (!ret && in->note)
+		ret = write_note(in, device);
 	if (!ret)
 		ret = make_real(in, device);
 	if (!ret)
@@ -162,6 +176,19 @@ static int apply(const struct device *device, void *data)
  * Around it
  */
 
+/* The disk cannot be put together without its state, and that is where nobody looks. */
+static int choose_note(struct insert *in, const struct device *device)
+{
+	MEM_FREE char *path = interpose_default_state(device, in->recipe->name);
+	int ret = newfile_check_free(path);
+
+	if (ret)
+		return ret;
+	in->note = path;
+	path = NULL;
+	return 0;
+}
+
 static int insert(struct insert *in, const struct device *device)
 {
 	const struct interpose_request *request = in->request;
@@ -179,9 +206,11 @@ static int insert(struct insert *in, const struct device *device)
 					     interpose_state_path(in->recipe, request));
 	if (!ret && in->recipe->goes)
 		ret = interpose_state_name(&in->to, request->to);
+	if (!ret && in->recipe->goes && !in->state.own)
+		ret = choose_note(in, device);
 	guard.file = in->state.folder;
 	guard.other_file = in->to.folder;
-	guard.state = in->state.own ? in->state.path : NULL;
+	guard.state = in->state.own ? in->state.path : in->note;
 	return ret ? ret : guard_change(request->name, &guard, &change);
 }
 
@@ -208,6 +237,7 @@ int interpose_insert(const struct interpose_request *request)
 		dm_make_node(in.frozen);
 	dm_settle();
 	free(in.target);
+	free(in.note);
 	free(in.real);
 	free(in.frozen);
 	free(in.real_number);

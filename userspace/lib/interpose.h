@@ -92,7 +92,10 @@ int interpose_is_live(const char *name, const char *target, u64 sectors);
 int interpose_is_parked(const char *name, bool writable);
 /* The name of the @i-th layer that keeps a state, or NULL. */
 const char *interpose_with_state(size_t i);
-/* Where @layer of @device keeps its state if nobody says another place; for the caller to free. */
+/*
+ * Where @layer of @device keeps its state if nobody says another place; then that of clone has a note
+ * there, since without it nobody would know after a reboot. For the caller to free.
+ */
 char *interpose_default_state(const struct device *device, const char *layer);
 /* The file under the state of a layer, for the caller to free; NULL: none, or a device. *@own: it is ours. */
 char *interpose_find_state(const struct dm_device *dm, bool *own);

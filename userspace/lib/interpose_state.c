@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "err.h"
+#include "guard.h"
 #include "interpose_state.h"
 #include "loop.h"
 #include "mem.h"
@@ -28,6 +29,11 @@ static char *folder_of(const char *path)
 
 char *interpose_default_state(const struct device *device, const char *layer)
 {
+	struct stat st;
+
+	/* A folder of devices forgets what lies there. */
+	if (!stat(device->image, &st) && S_ISBLK(st.st_mode))
+		return mem_printf(GUARD_STATE_FOLDER "/%s.layer.%s", device->dm.name, layer);
 	return mem_printf("%s.%s.%s", device->image, device->dm.name, layer);
 }
 
@@ -62,6 +68,24 @@ int interpose_state_name(struct interpose_state *state, const char *path)
 		return err_usage("a path with control characters");
 	state->folder = stat(path, &st) ? folder_of(path) : mem_strdup(path);
 	return 0;
+}
+
+int interpose_write_note(const char *path, const char *text)
+{
+	struct newfile file = NEWFILE_CLOSED;
+	int ret;
+
+	if (!strncmp(path, GUARD_STATE_FOLDER "/", strlen(GUARD_STATE_FOLDER) + 1))
+		mkdir(GUARD_STATE_FOLDER, 0700);
+	ret = newfile_open(&file, path, false);
+	if (!ret)
+		ret = newfile_write(&file, 0, text, strlen(text));
+	if (!ret)
+		ret = newfile_keep(&file);
+	if (ret && !file.is_kept)
+		guard_spare_state();
+	newfile_close(&file, ret);
+	return ret;
 }
 
 static int open_loop(struct interpose_state *state, dev_t *device)

@@ -29,6 +29,8 @@ int interpose_state_choose(struct interpose_state *state, const struct device *d
 int interpose_state_name(struct interpose_state *state, const char *path);
 /* Make it: @bytes for a file; a device has at least @least, and its first @clear become zeros. */
 int interpose_state_open(struct interpose_state *state, u64 bytes, u64 least, u64 clear);
+/* A file at @path, durable, that tells people @text. For prepare() of a change whose state it is. */
+int interpose_write_note(const char *path, const char *text);
 /* Whoever uses the device keeps it. @discard: a file goes. */
 void interpose_state_close(struct interpose_state *state, bool discard);
 

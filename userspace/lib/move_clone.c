@@ -82,7 +82,7 @@ int move_finish(const char *name, unsigned int seconds)
 		.moved = move_mark,
 	};
 	struct guard_change change = { prepare, apply, NULL };
-	MEM_FREE char *dest = NULL, *state = NULL;
+	MEM_FREE char *dest = NULL, *state = NULL, *note = NULL;
 	struct device device;
 	bool own = false;
 	int ret = device_get(name, &device);
@@ -91,6 +91,7 @@ int move_finish(const char *name, unsigned int seconds)
 		return device_fail(ret, name);
 	dest = find_dest(&device);
 	state = interpose_find_state(&device.dm, &own);
+	note = device.image ? interpose_default_state(&device, "clone") : NULL;
 	device_release(&device);
 	guard.state = dest;
 	ret = guard_change(name, &guard, &change);
@@ -99,5 +100,7 @@ int move_finish(const char *name, unsigned int seconds)
 		return ret;
 	if (state && own)
 		unlink(state);
+	else if (note)
+		unlink(note);
 	return 0;
 }
