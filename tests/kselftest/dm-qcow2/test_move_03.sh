@@ -26,6 +26,7 @@ answers 4 "it exists already" move q a.qcow2
 answers 3 "No such file" move q /no/such/folder/b.qcow2
 answers 4 "lies on it" move q /mnt/guest/b.qcow2
 answers 5 "busy" move q /dev/mapper/q
+modprobe dm-clone 2>/dev/null || answers 9 "kernel has no target clone" move q b.qcow2 --via clone
 answers 8 "device has 12582912 bytes, 17[0-9]* are needed" move q "$small"
 answers 8 "device has 12582912 bytes, 16777216 are needed" move q "$small" --format raw
 does create "$small" 1M

@@ -4,7 +4,7 @@
 #
 # Moves by dm-clone: there is no way back, and whoever is killed, the device gets to the new image. A kernel without it: no.
 # timeout=200
-# series=6.12
+# series=7.x
 
 # shellcheck source=tests/kselftest/dm-qcow2/move.sh
 . "$(dirname "$0")/move.sh"

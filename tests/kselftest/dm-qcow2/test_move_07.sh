@@ -4,7 +4,7 @@
 #
 # Layer clone whose state is elsewhere, and the machine goes down: a note says which files the disk is made of. A kernel
 # without dm-clone: no.
-# series=6.12
+# series=7.x
 
 # shellcheck source=tests/kselftest/dm-qcow2/move.sh
 . "$(dirname "$0")/move.sh"
