@@ -171,7 +171,7 @@ static int prepare(const char *name, const struct guard_request *request)
 			 &guard.guardian);
 	/* What both share since the fork becomes ours with that, and he gets no copy of what only we need. */
 	if (!ret)
-		ret = lock_memory(request->memory);
+		ret = lock_memory(request->memory + request->text);
 	if (ret)
 		return ret;
 	/* Now there is somebody who takes it away. */
