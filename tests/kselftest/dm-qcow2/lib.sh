@@ -87,10 +87,10 @@ ramdisk() {
 	[ "$2" -le 600 ] || fail "a RAM disk has 600 MiB"
 }
 
-# loop FILE: sets LOOP to a loop device over it, with direct I/O where possible.
+# loop FILE [OPTION]...: sets LOOP to a loop device over it, with direct I/O where possible.
 loop() {
 	[ -e /sys/module/loop ] || modprobe loop
-	LOOP=$(losetup -f --show "$1")
+	LOOP=$(losetup -f --show "${@:2}" "$1")
 	losetup --direct-io=on "$LOOP" 2>/dev/null || true
 	LOOPS+=("$LOOP")
 }

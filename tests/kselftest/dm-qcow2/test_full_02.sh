@@ -5,39 +5,21 @@
 # A commit that has no space for its metadata, while no write waits: its flush ends by full_timeout, at once with
 # when_full error, and well when there is space again.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/full.sh
+. "$(dirname "$0")/full.sh"
 
 scratch ext4
+small_store
 # All of the disk below has its space, but for three slices of an L2 table: those of 256, 288 and 320 MiB.
-truncate -s 96M small.raw
-mkfs.ext4 -q -F -m 0 small.raw
-mkdir small
-loop small.raw
-mount "$LOOP" small
-MOUNTS+=("$DIR/small")
 head -c 40M /dev/zero >small/disk.raw
 loop small/disk.raw
 qemu-img create -q -f qcow2 "$LOOP" 512M
 qemu-io -f qcow2 -c 'write -P 1 0 64k' "$LOOP" >/dev/null
-sync
-table=$(python3 - "$LOOP" <<'PY'
-import struct, sys
-with open(sys.argv[1], "rb") as file:
-    file.seek(40)
-    file.seek(struct.unpack(">Q", file.read(8))[0])
-    print(struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00)
-PY
-)
-fallocate -p -o $((table + 8 * 4096)) -l 12288 small/disk.raw
-blockdev --flushbufs "$LOOP"
-sync
-dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
-sync
+no_space "$LOOP" 0
+fill_store
 
 # write_there NUMBER: its data has space, its mapping has none.
 write_there() { dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 seek=$((4096 + $1)) oflag=direct status=none; }
-flushed() { timeout 60 python3 -c 'import os; os.fsync(os.open("/dev/mapper/q", os.O_RDWR))' 2>/dev/null; }
 
 attach q "$LOOP" full_timeout 2 commit_ms 60000
 write_there 0
@@ -48,16 +30,14 @@ flushed || code=$?
 is q space full
 is q mode rw
 ok "full_timeout"
-rm small/filler
-sync
+empty_store
 dmsetup message q 0 retry
 want "a flush with space again" flushed
 soon q space ok
 detach q
 clean "$LOOP"
 ok "space again"
-dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
-sync
+fill_store
 attach q "$LOOP" when_full error commit_ms 60000
 write_there 512
 code=0
@@ -66,8 +46,7 @@ flushed || code=$?
 [ $code != 124 ] || fail "a flush waits for space for ever"
 is q mode rw
 ok "when_full error"
-rm small/filler
-sync
+empty_store
 dmsetup message q 0 retry
 want "a flush with space again" flushed
 detach q
@@ -75,8 +54,7 @@ clean "$LOOP"
 ok "space again, after an error"
 
 # Who answers the event with retries must not make those wait again that a suspend lets go.
-dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
-sync
+fill_store
 attach q "$LOOP" full_timeout 0 commit_ms 60000
 write_there 1024
 flushed &

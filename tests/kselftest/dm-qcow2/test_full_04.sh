@@ -7,18 +7,13 @@
 # cpus=2
 # timeout=150
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/full.sh
+. "$(dirname "$0")/full.sh"
 
 scratch ext4
+small_store
 # 2 GiB that are mapped, under 64 slices of L2 tables that have their space; behind them one table of which
 # three slices have none: those of 2304, 2336 and 2368 MiB.
-truncate -s 96M small.raw
-mkfs.ext4 -q -F -m 0 small.raw
-mkdir small
-loop small.raw
-mount "$LOOP" small
-MOUNTS+=("$DIR/small")
 truncate -s 3G small/disk.raw
 dd if=/dev/zero of=small/disk.raw bs=1M seek=2048 count=24 conv=notrunc status=none
 loop small/disk.raw
@@ -28,29 +23,15 @@ image=/dev/mapper/low
 qemu-img create -q -f qcow2 -o preallocation=metadata "$LOOP" 2G
 qemu-img resize -q -f qcow2 "$LOOP" 2560M
 qemu-io -f qcow2 -c 'write -P 1 2G 64k' "$LOOP" >/dev/null
-table=$(python3 - "$LOOP" <<'PY'
-import struct, sys
-with open(sys.argv[1], "rb") as file:
-    file.seek(40)
-    file.seek(struct.unpack(">Q", file.read(8))[0] + 4 * 8)
-    print(struct.unpack(">Q", file.read(8))[0] & 0x00fffffffffffe00)
-PY
-)
-sync
-fallocate -p -o $((table + 8 * 4096)) -l 12288 small/disk.raw
-blockdev --flushbufs "$LOOP"
-sync
+no_space "$LOOP" 4
 
 allocated() { qemu-img check --output=json $image | sed -n 's/.*"allocated-clusters": \([0-9]*\).*/\1/p'; }
-flushed() { timeout 60 python3 -c 'import os; os.fsync(os.open("/dev/mapper/q", os.O_RDWR))' 2>/dev/null; }
 
 # stall SLICE: a commit that stalls, because one of the three slices has no space; sets FLUSH to who waits for it.
 stall() {
-	rm -f small/filler
-	sync
+	empty_store
 	dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 seek=$((36864 + 512 * $1)) oflag=direct status=none
-	dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
-	sync
+	fill_store
 	flushed &
 	FLUSH=$!
 	soon q space full
@@ -59,12 +40,13 @@ stall() {
 discards() { python3 "$HERE/stalled.py" /dev/mapper/q discard "$1"; }
 writes() { python3 "$HERE/stalled.py" /dev/mapper/q write "$1"; }
 
-# both CLUSTER FIRST: until of the discards one waits, and all writes.
+# both: until of the discards one waits, and all writes.
 both() {
-	discards "$1" >said &
+	round=$((round + 1))
+	discards $round >said &
 	discarder=$!
 	soon q parked 1
-	writes "$2" >said.w &
+	writes $((8 * round + 1)) >said.w &
 	writer=$!
 	soon q parked 9
 }
@@ -87,10 +69,11 @@ ended() {
 }
 
 words=(cache_kib 64 commit_ms 60000)
+round=0		# each discards and writes other clusters than those before
 before=$(allocated)
 attach q $image "${words[@]}" full_timeout 0
 stall 0
-discards 0 >said &
+discards $round >said &
 discarder=$!
 at=0
 until look q parked && [ "$FOUND" != 0 ] || ! kill -0 $discarder 2>/dev/null || ((++at > 100)); do sleep 0.1; done
@@ -99,13 +82,12 @@ is q parked 1
 dmsetup message q 0 retry
 soon q parked 1
 bounded
-writes 1 >said.w &
+writes $((8 * round + 1)) >said.w &
 writer=$!
 soon q parked 9
 bounded
 ok "what is staged is bounded while a commit waits for space"
-rm small/filler
-sync
+empty_store
 # Nobody sends a retry: the commit looks by itself.
 want "a flush with space again" wait $FLUSH
 ended $discarder "a discard waits though the commit went on"
@@ -123,7 +105,7 @@ ok "they go on with the commit"
 for suspend in --nolockfs "--nolockfs --noflush"; do
 	attach q $image "${words[@]}" full_timeout 0
 	stall 1
-	both ${#suspend} $((8 * ${#suspend}))
+	both
 	# shellcheck disable=SC2086
 	timeout 30 dmsetup suspend $suspend q || fail "suspend $suspend hangs"
 	is q parked 0
@@ -140,7 +122,8 @@ for option in "full_timeout 2" "when_full error"; do
 	# shellcheck disable=SC2086
 	attach q $image "${words[@]}" $option
 	stall 1
-	discards ${#option} >said &
+	round=$((round + 1))
+	discards $round >said &
 	ended $! "$option does not end a discard"
 	want "errors: $(<said)" [ "$(<said)" = ENOSPC ]
 	bounded
@@ -151,7 +134,7 @@ for option in "full_timeout 2" "when_full error"; do
 done
 attach q $image "${words[@]}" full_timeout 0
 stall 1
-both 4 300
+both
 dmsetup suspend --noflush --nolockfs low
 dmsetup load low --table "0 $(blockdev --getsz "$LOOP") error"
 dmsetup resume low

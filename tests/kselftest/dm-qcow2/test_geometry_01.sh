@@ -73,9 +73,7 @@ done
 ok "a disk of no size"
 
 truncate -s 64M coarse.raw
-[ -e /sys/module/loop ] || modprobe loop
-LOOP=$(losetup -f --show -b 4096 coarse.raw)
-LOOPS+=("$LOOP")
+loop coarse.raw -b 4096
 create -o cluster_size=512 "$LOOP" 4M
 SECTORS=8192 refused "Operation not supported" "clusters are smaller than a block" attach q "$LOOP"
 create -o cluster_size=4k "$LOOP" 4M

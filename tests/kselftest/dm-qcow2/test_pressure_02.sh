@@ -8,12 +8,9 @@
 # timeout=100
 # series=debug
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/starve.sh
+. "$(dirname "$0")/starve.sh"
 
-for name in failslab fail_page_alloc; do
-	[ -e /sys/kernel/debug/$name/require-start ] || skip "this kernel has no $name with a filter of callers"
-done
 seconds=8
 [ -z "${QCOW2_FULL:-}" ] || seconds=200
 scratch ext4

@@ -8,12 +8,9 @@
 # timeout=200
 # series=debug
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/starve.sh
+. "$(dirname "$0")/starve.sh"
 
-for name in failslab fail_page_alloc; do
-	[ -e /sys/kernel/debug/$name/require-start ] || skip "this kernel has no $name with a filter of callers"
-done
 seconds=10
 [ -z "${QCOW2_FULL:-}" ] || seconds=100
 load_target
@@ -35,8 +32,8 @@ work() {
 	attach q "$@" cache_kib 64 commit_ms 100 discard keep
 	# Room among the clusters that are counted: a new refcount block has a buffer of its own.
 	blkdiscard -l 2M /dev/mapper/q
-	sync /dev/mapper/q
-	sleep 1
+	dmsetup suspend q	# after that they are free
+	dmsetup resume q
 	timeout 90 python3 "$HERE/pressure.py" /dev/mapper/q $seconds "$seed" content.raw each ||
 		fail "$title: $(dmsetup status q)"
 	say "$(dmsetup status q)"

@@ -5,6 +5,7 @@
 # Entries of the disk's own tables share an L2 table, or data, and are counted for that: what qemu-img check -r leaves
 # where two had one by mistake. Each gets a copy when it is written, as with a snapshot.
 # timeout=150
+
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
 
