@@ -2,7 +2,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """What is measured side by side, in the virtual machine: images on RAM disks, and the ways to attach them."""
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ import time
 
 MIB = 1 << 20
 FOLDER = "/mnt/bench"
-NBD = itertools.cycle(range(4))
 RAM = iter(range(1, 12))    # /dev/ram0 has the file system
 
 
@@ -28,13 +26,33 @@ def write(path, text):
         file.write(text)
 
 
-def setup(disk_mib):
-    """A file system on a RAM disk, and others of the same size, which take memory where they are written."""
+def read(path):
+    """Return what a file of sysfs says."""
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def wait_for(condition):
+    """Wait until something is so."""
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise RuntimeError("waited for too long")
+
+
+def setup(disk_mib, filled):
+    """A file system on a RAM disk, and others of the same size, which take memory where they are first written.
+
+    A filled one has taken all: else what is measured would be dearer where nobody wrote before.
+    """
     run("modprobe", "brd", "rd_nr=12", f"rd_size={disk_mib << 10}")
     run("modprobe", "-a", "ext4", "loop", "dm-mod")
     run("modprobe", "nbd", "nbds_max=4", "max_part=0")
     os.makedirs(FOLDER, exist_ok=True)
-    run("mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=16", "/dev/ram0")
+    if filled:
+        run("dd", "if=/dev/zero", "of=/dev/ram0", "bs=1M", f"count={disk_mib}", "oflag=direct", "status=none")
+    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", "-J", "size=16", "/dev/ram0")
     run("mount", "/dev/ram0", FOLDER)
 
 
@@ -160,29 +178,28 @@ class Loop(Peer):
         return node
 
 
+def connected(number):
+    """Tell whether somebody serves an NBD device."""
+    return os.path.exists(f"/sys/block/nbd{number}/pid")
+
+
 class Nbd(Peer):
     """qemu-nbd at its fastest: no page cache, native AIO, no scheduler."""
 
     kinds = ("mapped", "empty", "cow", "snapshot", "zip", "throw")
 
     def attach(self, kind):
-        path, number = self.image(kind), next(NBD)
+        path = self.image(kind)
+        number = next(n for n in range(4) if not connected(n))
         node = f"/dev/nbd{number}"
-        # pylint: disable=consider-using-with
-        server = subprocess.Popen(["qemu-nbd", "-c", node, "-f", "qcow2", "--cache=none", "--aio=native",
-                                   "--discard=unmap", path])
 
         def stop():
             run("qemu-nbd", "-d", node)
-            server.wait()
+            wait_for(lambda: not connected(number))
+        # It goes to the background.
+        run("qemu-nbd", "-c", node, "-f", "qcow2", "--cache=none", "--aio=native", "--discard=unmap", path)
         self.undo.append(stop)
-        size = 0
-        while not size:
-            if server.poll() is not None:
-                raise RuntimeError(f"qemu-nbd {path}: exit {server.returncode}")
-            time.sleep(0.05)
-            with open(f"/sys/block/nbd{number}/size", encoding="ascii") as file:
-                size = int(file.read())
+        wait_for(lambda: connected(number) and read(f"/sys/block/nbd{number}/size") != "0")
         write(f"/sys/block/nbd{number}/queue/scheduler", "none")
         return node
 

@@ -31,13 +31,14 @@ VIRTUAL = {
 # What make check repeats: name, peers. The file and dm-linear are the measure of the others.
 GATE = (
     ("read-4k-qd1", ("file", "linear", "ours", "ours-device")),
-    ("read-4k-qd32", ("ours", "ours-device")),
+    ("read-4k-qd32", ("linear", "ours", "ours-device")),
     ("write-4k-qd1", ("file", "linear", "ours", "ours-device")),
-    ("write-4k-qd32", ("ours", "ours-device")),
+    ("write-4k-qd32", ("linear", "ours", "ours-device")),
     ("allocate-4k-qd32", ("ours", "ours-device")),
     ("cow-4k", ("ours",)),
     ("fsync-4k", ("ours",)),
     ("zip-4k", ("ours",)),
+    ("discard-64k", ("ours",)),
 )
 
 # Sections of the fio files, in the order in which they are run.
