@@ -183,7 +183,8 @@ static int collect_blocks(struct qcow2_image *image)
 	u64 index, hoff, nr = qcow2_reftable_entries(rc);
 	int ret;
 
-	for (index = 0; index < nr; index++) {
+	for (index = qcow2_reftable_next(rc, 0); index < nr;
+	     index = qcow2_reftable_next(rc, index + 1)) {
 		if (qcow2_reftable_block(rc, index, &hoff)) {
 			DMERR_LIMIT("refcount table entry %llu is broken", index);
 			image->damaged = true;

@@ -11,35 +11,24 @@ int qcow2_map_open(struct qcow2_map *map, u64 l1_hoff, u32 l1_size)
 {
 	u32 size = qcow2_slice_size(map->geo);
 	u32 nr = DIV_ROUND_UP((u64)l1_size * sizeof(__be64), size);
-	struct qcow2_slice *slice;
-	u32 i;
+	int ret = -ENOMEM;
 
 	map->l1_size = l1_size;
 	map->nr_l1_slices = 0;
 	map->l1 = kvcalloc(max(nr, 1U), sizeof(*map->l1), GFP_NOIO);
 	map->buffer = kmalloc(size, GFP_NOIO);
-	if (!map->l1 || !map->buffer) {
+	if (map->l1 && map->buffer)
+		ret = qcow2_meta_load_table(map->meta, l1_hoff, QCOW2_SLICE_L1, map->l1, nr);
+	if (ret)
 		qcow2_map_close(map);
-		return -ENOMEM;
-	}
-	for (i = 0; i < nr; i++) {
-		slice = qcow2_meta_load(map->meta, l1_hoff + (u64)i * size,
-					QCOW2_SLICE_L1, NULL);
-		if (IS_ERR(slice)) {
-			qcow2_map_close(map);
-			return PTR_ERR(slice);
-		}
-		map->l1[map->nr_l1_slices++] = slice;
-	}
-	return 0;
+	else
+		map->nr_l1_slices = nr;
+	return ret;
 }
 
 void qcow2_map_close(struct qcow2_map *map)
 {
-	u32 i;
-
-	for (i = 0; i < map->nr_l1_slices; i++)
-		qcow2_meta_put(map->l1[i]);
+	qcow2_meta_put_table(map->l1, map->nr_l1_slices);
 	kvfree(map->l1);
 	kfree(map->buffer);
 	map->l1 = NULL;

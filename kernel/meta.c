@@ -5,6 +5,7 @@
  */
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/string.h>
 #include "meta_memory.h"
 #include "meta_shrink.h"
 
@@ -199,6 +200,58 @@ struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 		return ERR_PTR(ret);
 	}
 	return slice;
+}
+
+/* Slices of a table that are read together. */
+#define TABLE_READ	(32 << 10)
+
+/* The slices of the @nr bytes at @data, which are those at @hoff of a table. */
+static int load_slices(struct qcow2_meta *meta, u64 hoff, enum qcow2_slice_kind kind,
+		       const void *data, struct qcow2_slice **slices, u32 nr)
+{
+	u32 size = qcow2_slice_size(meta->geo), i;
+	struct qcow2_slice *slice;
+
+	for (i = 0; i < nr; i++, data += size) {
+		if (kind == QCOW2_SLICE_REFTABLE && !memchr_inv(data, 0, size))
+			continue;
+		slice = qcow2_meta_load(meta, hoff + (u64)i * size, kind, data);
+		if (IS_ERR(slice))
+			return PTR_ERR(slice);
+		slices[i] = slice;
+	}
+	return 0;
+}
+
+int qcow2_meta_load_table(struct qcow2_meta *meta, u64 hoff, enum qcow2_slice_kind kind,
+			  struct qcow2_slice **slices, u32 nr)
+{
+	u32 size = qcow2_slice_size(meta->geo), at, part = TABLE_READ / size;
+	void *buffer = kmalloc(TABLE_READ, GFP_NOIO);
+	int ret = buffer ? 0 : -ENOMEM;
+
+	for (at = 0; at < nr && !ret; at += part) {
+		part = min(part, nr - at);
+		ret = qcow2_backend_read(meta->backend, hoff + (u64)at * size, buffer, part * size);
+		if (!ret)
+			ret = load_slices(meta, hoff + (u64)at * size, kind, buffer, slices + at, part);
+		cond_resched();
+	}
+	kfree(buffer);
+	if (ret)
+		qcow2_meta_put_table(slices, nr);
+	return ret;
+}
+
+void qcow2_meta_put_table(struct qcow2_slice **slices, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		if (slices[i])
+			qcow2_meta_put(slices[i]);
+		slices[i] = NULL;
+	}
 }
 
 /* Apart, so that who finds his slice in the xarray pays nothing for it. */

@@ -291,6 +291,7 @@ bool qcow2_refcount_census(struct qcow2_refcount *rc)
 	bool more;
 
 	mutex_lock(&rc->lock);
+	rc->counted = qcow2_reftable_next(rc, rc->counted);
 	more = rc->counted < qcow2_reftable_entries(rc);
 	if (more) {
 		if (!__count_block(rc, rc->counted, &used, &highest)) {

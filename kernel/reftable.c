@@ -21,44 +21,24 @@ u64 qcow2_reftable_entries(const struct qcow2_refcount *rc)
 
 static void slices_put(struct qcow2_slice **slices, u32 nr)
 {
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		if (slices[i])
-			qcow2_meta_put(slices[i]);
-	}
+	qcow2_meta_put_table(slices, nr);
 	kvfree(slices);
-}
-
-/* A slice of the table at @hoff; NULL where there is no block, which is most of a new table. */
-static struct qcow2_slice *table_slice(struct qcow2_refcount *rc, u64 hoff)
-{
-	struct qcow2_slice *slice = qcow2_meta_load(rc->meta, hoff, QCOW2_SLICE_REFTABLE, NULL);
-
-	if (IS_ERR(slice) || memchr_inv(slice->data, 0, qcow2_slice_size(rc->geo)))
-		return slice;
-	qcow2_meta_put(slice);
-	return NULL;
 }
 
 int qcow2_refcount_open(struct qcow2_refcount *rc, u64 table_hoff, u32 table_clusters)
 {
 	u32 size = qcow2_slice_size(rc->geo);
 	u32 nr = ((u64)table_clusters << rc->geo->cluster_bits) / size;
-	struct qcow2_slice *slice;
-	u32 i;
+	int ret;
 
 	rc->table = kvcalloc(nr, sizeof(*rc->table), GFP_NOIO);
 	if (!rc->table)
 		return -ENOMEM;
-	for (i = 0; i < nr; i++) {
-		slice = table_slice(rc, table_hoff + (u64)i * size);
-		if (IS_ERR(slice)) {
-			slices_put(rc->table, i);
-			rc->table = NULL;
-			return PTR_ERR(slice);
-		}
-		rc->table[i] = slice;
+	ret = qcow2_meta_load_table(rc->meta, table_hoff, QCOW2_SLICE_REFTABLE, rc->table, nr);
+	if (ret) {
+		kvfree(rc->table);
+		rc->table = NULL;
+		return ret;
 	}
 	rc->nr_table_slices = nr;
 	rc->table_hoff = table_hoff;
@@ -82,6 +62,17 @@ void qcow2_refcount_close(struct qcow2_refcount *rc)
 	rc->table = NULL;
 	rc->nr_table_slices = 0;
 	rc->table_clusters = 0;
+}
+
+u64 qcow2_reftable_next(const struct qcow2_refcount *rc, u64 index)
+{
+	u32 shift = entry_shift(rc), at = index >> shift;
+
+	if (at >= rc->nr_table_slices || rc->table[at])
+		return index;
+	while (at < rc->nr_table_slices && !rc->table[at])
+		at++;
+	return (u64)at << shift;
 }
 
 int qcow2_reftable_block(struct qcow2_refcount *rc, u64 index, u64 *hoff)

@@ -12,6 +12,11 @@
 
 /* Entries of the table, used or not. */
 u64 qcow2_reftable_entries(const struct qcow2_refcount *rc);
+/*
+ * The first entry from @index on that may have a block: most of a table is empty. Beyond the table:
+ * there is none.
+ */
+u64 qcow2_reftable_next(const struct qcow2_refcount *rc, u64 index);
 /* Host offset of block @index, 0 = none. -EUCLEAN: the entry is broken. */
 int qcow2_reftable_block(struct qcow2_refcount *rc, u64 index, u64 *hoff);
 /* Make block @index, which does not exist. */

@@ -66,13 +66,15 @@ static int compare(const void *a, const void *b)
 static int check_distinct(const struct refcounts *counts)
 {
 	MEM_FREE u64 *places = mem_zalloc(counts->nr_blocks * sizeof(*places));
-	u64 i;
+	u64 i, nr = 0;
 
-	for (i = 0; i < counts->nr_blocks; i++)
-		places[i] = counts->blocks[i].hoff;
-	qsort(places, counts->nr_blocks, sizeof(*places), compare);
-	for (i = 1; i < counts->nr_blocks; i++) {
-		if (places[i] && places[i] == places[i - 1])
+	for (i = 0; i < counts->nr_blocks; i++) {
+		if (counts->blocks[i].hoff)
+			places[nr++] = counts->blocks[i].hoff;
+	}
+	qsort(places, nr, sizeof(*places), compare);
+	for (i = 1; i < nr; i++) {
+		if (places[i] == places[i - 1])
 			return fail_corrupt(counts, qcow2_to_clu(geometry(counts), places[i]),
 					    "is a refcount block twice");
 	}
