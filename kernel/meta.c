@@ -234,7 +234,8 @@ int qcow2_meta_load_table(struct qcow2_meta *meta, u64 hoff, enum qcow2_slice_ki
 		part = min(part, nr - at);
 		ret = qcow2_backend_read(meta->backend, hoff + (u64)at * size, buffer, part * size);
 		if (!ret)
-			ret = load_slices(meta, hoff + (u64)at * size, kind, buffer, slices + at, part);
+			ret = load_slices(meta, hoff + (u64)at * size, kind, buffer, slices + at,
+					  part);
 		cond_resched();
 	}
 	kfree(buffer);

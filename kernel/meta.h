@@ -159,8 +159,9 @@ struct qcow2_slice *qcow2_meta_get(struct qcow2_meta *meta, u64 hoff,
 struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 				    enum qcow2_slice_kind kind, const void *content);
 /*
- * The same of a whole table at @hoff, into @slices, which is all NULL; read in larger pieces. Of the
- * refcount table a slice without entries stays NULL: a new one is full of them. On errors nothing is left.
+ * The same of a whole table at @hoff, into @slices, which is all NULL; read in larger pieces. Of
+ * the refcount table a slice without entries stays NULL: a new one is full of them. On errors
+ * nothing is left.
  */
 int qcow2_meta_load_table(struct qcow2_meta *meta, u64 hoff, enum qcow2_slice_kind kind,
 			  struct qcow2_slice **slices, u32 nr);

@@ -31,7 +31,7 @@ class Bench:
 
     def __init__(self, job):
         self.job, self.results, self.extra = job, {}, {}
-        peers.setup(job["disk_mib"], not job.get("devices"))
+        peers.setup(job["disk_mib"], job["empty_mib"] + 16, not job.get("devices"))
         self.images = peers.Images(job["mapped_mib"] << 20, job["empty_mib"] << 20)
         self.peers = {name: peers.CLASSES[name](self.images, name) for name in job["peers"]}
         # Programs by 9p would be waits in the middle of what is measured.

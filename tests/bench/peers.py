@@ -41,18 +41,18 @@ def wait_for(condition):
     raise RuntimeError("waited for too long")
 
 
-def setup(disk_mib, filled):
-    """A file system on a RAM disk, and others of the same size, which take memory where they are first written.
+def setup(disk_mib, other_mib, filled):
+    """A file system on a RAM disk, and others, which take memory where they are first written.
 
     A filled one has taken all: else what is measured would be dearer where nobody wrote before.
     """
-    run("modprobe", "brd", "rd_nr=12", f"rd_size={disk_mib << 10}")
+    run("modprobe", "brd", "rd_nr=12", f"rd_size={max(disk_mib, other_mib) << 10}")
     run("modprobe", "-a", "ext4", "loop", "dm-mod")
     run("modprobe", "nbd", "nbds_max=4", "max_part=0")
     os.makedirs(FOLDER, exist_ok=True)
     if filled:
         run("dd", "if=/dev/zero", "of=/dev/ram0", "bs=1M", f"count={disk_mib}", "oflag=direct", "status=none")
-    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", "-J", "size=16", "/dev/ram0")
+    run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", "-J", "size=16", "/dev/ram0", f"{disk_mib}M")
     run("mount", "/dev/ram0", FOLDER)
 
 
