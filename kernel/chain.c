@@ -315,7 +315,8 @@ static int settle(struct qcow2_chain *chain)
 		check_counts(chain);
 		if (!i)
 			qcow2_refcount_return_batch(&top->rc);
-		if (!READ_ONCE(top->meta.nr_dirty) && !READ_ONCE(chain->quarantine.clusters))
+		if (!READ_ONCE(top->meta.nr_dirty) && !READ_ONCE(chain->quarantine.clusters) &&
+		    !READ_ONCE(top->rc.move.number))
 			break;
 	}
 	return ret;

@@ -180,7 +180,11 @@ static int write_table_move(struct qcow2_commit *commit, const struct qcow2_tabl
 				   &pair, sizeof(pair));
 }
 
-/* Has the refcount table moved with a commit that is durable? Then the old one is free now. */
+/*
+ * Has the refcount table moved with a commit that is durable? Then the old one is free now. The
+ * memory for that is not waited for, because what gives it back may need a commit: the next one
+ * tries again.
+ */
 static bool free_old_table(struct qcow2_commit *commit)
 {
 	const struct qcow2_table_move *move = &commit->rc->move;
@@ -190,9 +194,11 @@ static bool free_old_table(struct qcow2_commit *commit)
 
 	if (!READ_ONCE(move->number) || move->number > commit->meta->durable)
 		return false;
+	freed = qcow2_quarantine_try_alloc(commit->quarantine);
+	if (!freed)
+		return false;
 	for (i = 0; i < move->old_clusters; i++)
 		qcow2_metaset_remove(commit->rc->metaset, move->old_hclu + i);
-	freed = qcow2_quarantine_alloc(commit->quarantine);
 	freed->hclu = move->old_hclu;
 	freed->count = move->old_clusters;
 	freed->number = move->number;
@@ -208,11 +214,10 @@ static void settled(struct qcow2_commit *commit)
 {
 	struct qcow2_meta *meta = commit->meta;
 
-	if (meta->durable == meta->written)
-		return;
-	WRITE_ONCE(meta->durable, meta->written);
-	/* First: what is released gives back the memory that the table's entry may wait for. */
-	qcow2_quarantine_commit(commit->quarantine, meta->durable);
+	if (meta->durable != meta->written) {
+		WRITE_ONCE(meta->durable, meta->written);
+		qcow2_quarantine_commit(commit->quarantine, meta->durable);
+	}
 	if (free_old_table(commit))
 		qcow2_quarantine_commit(commit->quarantine, meta->durable);
 }

@@ -53,12 +53,23 @@ void qcow2_quarantine_exit(struct qcow2_quarantine *q)
 	mempool_exit(&q->pool);
 }
 
+static struct qcow2_freed *alloc(struct qcow2_quarantine *q, gfp_t gfp)
+{
+	struct qcow2_freed *freed = mempool_alloc(&q->pool, gfp);
+
+	if (freed)
+		RB_CLEAR_NODE(&freed->node);
+	return freed;
+}
+
 struct qcow2_freed *qcow2_quarantine_alloc(struct qcow2_quarantine *q)
 {
-	struct qcow2_freed *freed = mempool_alloc(&q->pool, GFP_NOIO);
+	return alloc(q, GFP_NOIO);
+}
 
-	RB_CLEAR_NODE(&freed->node);
-	return freed;
+struct qcow2_freed *qcow2_quarantine_try_alloc(struct qcow2_quarantine *q)
+{
+	return alloc(q, GFP_NOWAIT);
 }
 
 static void __claim(struct qcow2_quarantine *q, struct qcow2_freed *freed)

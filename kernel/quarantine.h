@@ -61,6 +61,8 @@ void qcow2_quarantine_exit(struct qcow2_quarantine *q);
 
 /* Memory for one entry, before the mapping changes. Sleeps, never fails. */
 struct qcow2_freed *qcow2_quarantine_alloc(struct qcow2_quarantine *q);
+/* The same for who must not wait, because a commit waits for him. NULL: there is none. */
+struct qcow2_freed *qcow2_quarantine_try_alloc(struct qcow2_quarantine *q);
 void qcow2_quarantine_unused(struct qcow2_quarantine *q, struct qcow2_freed *freed);
 /*
  * Claim a reference of each cluster of @freed; @more others are known. -EUCLEAN: a count is lower

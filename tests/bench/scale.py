@@ -222,4 +222,5 @@ def verdicts(results):
         (scale["left_bytes"] <= max(1 << 20, scale["devices"] * 2048), f"detached, and once more: {scale['left_bytes']} bytes are lost"),
         (large["read_bytes"] <= 2 * large["tables_bytes"] + (1 << 20),
          f"64 TiB: {large['read_bytes']} bytes read, the tables have {large['tables_bytes']}"),
+        (large["instructions"] <= ATTACH_INSTRUCTIONS, f"64 TiB: {large['instructions']} instructions, at most {ATTACH_INSTRUCTIONS}"),
     ]
