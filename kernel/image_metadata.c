@@ -151,17 +151,19 @@ static int collect_tables(struct qcow2_image *image)
 {
 	u32 shift = image->geo.slice_bits - 3;
 	enum qcow2_verdict verdict;
-	u64 hoff;
+	u64 raw, hoff;
 	bool copied;
 	int ret;
 	u32 i;
 
 	image->map.twins = false;
 	for (i = 0; i < image->map.l1_size; i++) {
-		verdict = qcow2_l1_decode(&image->geo,
-					  qcow2_slice_word(image->map.l1[i >> shift],
-							   i & ((1U << shift) - 1)),
-					  &hoff, &copied);
+		if (!(i & 1023))
+			cond_resched();
+		raw = qcow2_slice_word(image->map.l1[i >> shift], i & ((1U << shift) - 1));
+		if (!raw)
+			continue;	/* most of a large disk */
+		verdict = qcow2_l1_decode(&image->geo, raw, &hoff, &copied);
 		if (verdict || (hoff && hoff >= image->map.end)) {
 			DMERR_LIMIT("L1 entry %u: %s", i,
 				    qcow2_verdict_text(verdict ?: QCOW2_L1_RANGE));
@@ -171,8 +173,6 @@ static int collect_tables(struct qcow2_image *image)
 		ret = hoff ? add_table(image, hoff, copied) : 0;
 		if (ret)
 			return ret;
-		if (!(i & 1023))
-			cond_resched();
 	}
 	return 0;
 }
