@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from suite import FULL, SKIP, TREE, execute, short
 
@@ -22,6 +24,7 @@ import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
 KSELFTEST = "tests/kselftest/dm-qcow2"
 MUTATION = "test_mutation_01.sh"
 MACHINES = 3
+PLACES = ThreadPoolExecutor(MACHINES)     # for the machines of all suites
 CROWDED = "2"   # processors for a test with a line "# cpus=2"; all others have one, see Queue
 STALL = 90      # seconds beyond a test's own limit after which its machine is given up
 
@@ -71,11 +74,10 @@ class Queue:
             self.crowded -= cpus == CROWDED
 
 
-class Machine(threading.Thread):
+class Machine:
     """Keep one virtual machine running tests from the queue until it is empty."""
 
     def __init__(self, suite, series, queue):
-        super().__init__()
         self.suite, self.series, self.queue = suite, series, queue
         self.running = None     # what it does
         self.until = 0          # the monotonic time at which we give up
@@ -200,11 +202,7 @@ def machines(suite, series, chosen=()):
                 queue.add(test, limit(test, series))
         if MUTATION in queue.waiting():     # by QEMU, which is slow in a machine
             suite.judge("mutants", *execute(f"tests/interop/mutants.py build/mutation {5000 if FULL else 300}"))
-        threads = [Machine(suite, series, queue) for _ in range(min(MACHINES, len(queue.waiting())))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        suite.each(PLACES, Machine.run, [Machine(suite, series, queue) for _ in range(min(MACHINES, len(queue.waiting())))])
         for test in queue.waiting():
             suite.report("failed", short(test), "was not run")
     finally:

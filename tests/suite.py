@@ -7,6 +7,7 @@ import fnmatch
 import glob
 import os
 import re
+import resource
 import signal
 import subprocess
 import threading
@@ -17,6 +18,31 @@ FULL = bool(os.environ.get("QCOW2_FULL"))
 SKIP = 4
 # Reasons for a skip: what no package brings. All else that a test may miss is installed by make check.
 LACKS = re.compile(r"this kernel (has no|cannot)|not root|needs root|may not mount|no loop device")
+
+# Where the scripts of all suites are run. What suites put into such a pool is taken in their order: the first tests of one fill
+# the places that the last ones of another leave.
+HOST = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+
+class Stopwatch:
+    """Measure the time that a suite takes, less what other work on this machine took from it."""
+
+    def __init__(self):
+        self.start = self.now()
+
+    @staticmethod
+    def now():
+        """Return (wall time, time that all processors were busy, time that our children used them)."""
+        with open("/proc/stat", encoding="ascii") as file:
+            user, nice, system, _, _, irq, softirq = map(int, file.readline().split()[1:8])
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (time.monotonic(), (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"),
+                used.ru_utime + used.ru_stime)
+
+    def read(self):
+        """Return (wall time, wall time on a machine without other work)."""
+        wall, busy, own = (now - then for now, then in zip(self.now(), self.start))
+        return wall, wall - max(0, busy - own) / os.cpu_count()
 
 
 def skip_problem(reason):
@@ -35,6 +61,18 @@ class Suite:
         self.lock = threading.Lock()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures = []
+        self.watch, self.waited = Stopwatch(), False
+
+    def each(self, pool, work, items):
+        """Run work on each of the items in a pool that other suites use, too; the time begins with the first one."""
+        def one(item):
+            with self.lock:
+                if not self.waited:
+                    self.watch, self.waited = Stopwatch(), True
+            work(item)
+        concurrent.futures.wait(futures := [pool.submit(one, item) for item in items])
+        for future in futures:
+            future.result()
 
     def wants(self, test):
         """Tell whether a test is asked for."""
@@ -146,8 +184,8 @@ def length(test):
     return int(found.group(1)) if found else 0
 
 
-def scripts(suite, folder, seconds=300, at_once=os.cpu_count()):
-    """Run all test_*.sh of a folder here, on the host, long ones first; at_once: those that build or boot do it one by one."""
+def scripts(suite, folder, seconds=300, alone=False):
+    """Run all test_*.sh of a folder here, on the host, long ones first; alone: one by one, with nothing beside."""
     tests = sorted(glob.glob(f"{TREE}/{folder}/test_*.sh"), key=lambda test: (-length(test), test))
     if not tests:
         suite.report("failed", folder, "has no tests")
@@ -156,5 +194,7 @@ def scripts(suite, folder, seconds=300, at_once=os.cpu_count()):
         name = short(os.path.basename(test))
         if suite.wants(name):
             suite.judge(name, *execute([test], None if FULL else seconds))
-    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(one, tests))
+    if not alone:
+        suite.each(HOST, one, tests)
+    for test in tests if alone else ():
+        one(test)
