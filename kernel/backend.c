@@ -17,7 +17,7 @@
 #define GRANULE_MAX	SZ_64K	/* above, a file is used through the page cache */
 #define BOUNCE_SIZE	SZ_16K	/* at least; the granule where that is larger */
 
-static const char *device_name(const struct qcow2_backend *backend)
+const char *qcow2_backend_device(const struct qcow2_backend *backend)
 {
 	return dm_device_name(dm_table_get_md(backend->ti->table));
 }
@@ -55,7 +55,7 @@ static int check_zones(const struct qcow2_backend *backend, const char **error)
 			return 0;
 		*error = "block device is host-managed zoned and cannot be written at random";
 		DMERR("%s: %pg is a host-managed zoned block device",
-		      device_name(backend), backend->bdev);
+		      qcow2_backend_device(backend), backend->bdev);
 		return -EOPNOTSUPP;
 	}
 
@@ -64,7 +64,7 @@ static int check_zones(const struct qcow2_backend *backend, const char **error)
 		return 0;
 	*error = "image lies on zonefs, whose files cannot be written at random";
 	DMERR("%s: %pD lies on zonefs over the zoned block device %pg",
-	      device_name(backend), backend->file, sb->s_bdev);
+	      qcow2_backend_device(backend), backend->file, sb->s_bdev);
 	return -EOPNOTSUPP;
 }
 
@@ -386,7 +386,7 @@ int qcow2_backend_open(struct qcow2_backend *backend, struct dm_target *ti,
 	if (!ret)
 		ret = try_direct(backend, error);
 	if (ret) {
-		DMERR("%s: %s: %s (%pe)", device_name(backend), path, *error,
+		DMERR("%s: %s: %s (%pe)", qcow2_backend_device(backend), path, *error,
 		      ERR_PTR(ret));
 		qcow2_backend_close(backend);
 	}
@@ -452,7 +452,7 @@ static int invalidate_file(struct qcow2_backend *backend)
 	ret = filemap_write_and_wait(mapping);
 	if (!ret && invalidate_inode_pages2(mapping))
 		DMWARN("%s: %pD: some cached pages are busy and stay",
-		       device_name(backend), backend->file);
+		       qcow2_backend_device(backend), backend->file);
 	return ret;
 }
 

@@ -104,6 +104,8 @@ void qcow2_backend_close(struct qcow2_backend *backend);
 u64 qcow2_backend_size(const struct qcow2_backend *backend);
 
 /* The real path (d_path) into @buf; returns a pointer into it or ERR_PTR. */
+/* Name of the device it is under, as dm writes it: for the log. Any context. */
+const char *qcow2_backend_device(const struct qcow2_backend *backend);
 char *qcow2_backend_path(const struct qcow2_backend *backend, char *buf, int size);
 
 /*

@@ -49,7 +49,7 @@ static void check_counts(struct qcow2_chain *chain)
 
 	if (!n)
 		return;
-	DMERR_LIMIT("%llu clusters were in use with a reference count of 0", n);
+	DMERR_LIMIT("%s: %llu clusters were in use with a reference count of 0", chain->name, n);
 	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
 	qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, QCOW2_FAULT_REFCOUNT, 0);
 }
@@ -60,7 +60,8 @@ static void epoch_drained(struct qcow2_epoch *epoch)
 	unsigned int noio = memalloc_noio_save();
 
 	if (chain->writable) {
-		qcow2_quarantine_drained(&chain->quarantine);
+		if (qcow2_quarantine_drained(&chain->quarantine))
+			chain->released(chain);
 		check_counts(chain);
 	}
 	memalloc_noio_restore(noio);
@@ -135,6 +136,7 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 	int ret;
 
 	commit->mode = chain->writable ? QCOW2_MODE_RW : QCOW2_MODE_RO;
+	commit->name = chain->name;
 	commit->event = options->event;
 	commit->mark = mark_corrupt;
 	commit->stats = chain->stats;
@@ -153,6 +155,7 @@ static int open_commit(struct qcow2_chain *chain, const struct qcow2_chain_optio
 	if (ret)
 		return ret;
 	chain->allocated = options->allocated;
+	chain->released = options->released;
 	top->rc.refilled = top_refilled;
 	commit->map = &top->map;
 	commit->rc = &top->rc;
@@ -249,7 +252,7 @@ static int first_look(struct qcow2_chain *chain, u64 size)
 	int ret;
 
 	if (top->size < size) {
-		DMERR("image is shorter than the table now");
+		DMERR("%s: image is shorter than the table now", chain->name);
 		return -ESTALE;
 	}
 	if (!chain->writable)
@@ -268,7 +271,8 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 
 	if (top->active) {	/* the last suspend could not commit */
 		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST,
-				    READ_ONCE(chain->commit.fault), 0);
+				    READ_ONCE(chain->commit.fault),
+				    READ_ONCE(chain->commit.fault_offset));
 		return 0;
 	}
 	for (i = 0; i < chain->nr_layers; i++) {
@@ -278,7 +282,8 @@ int qcow2_chain_activate(struct qcow2_chain *chain, u64 size)
 	}
 	if (ret > 0) {
 		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_LOST,
-				    READ_ONCE(chain->commit.fault), 0);
+				    READ_ONCE(chain->commit.fault),
+				    READ_ONCE(chain->commit.fault_offset));
 		return 0;
 	}
 	if (!ret)
@@ -555,8 +560,8 @@ int qcow2_chain_claim(struct qcow2_chain *chain, struct qcow2_freed *freed, u64 
 
 	if (ret != -EUCLEAN)
 		return ret;
-	DMERR_LIMIT("%llu clusters at 0x%llx: more references than they are counted for",
-		    freed->count, hoff);
+	DMERR_LIMIT("%s: %llu clusters at 0x%llx: more references than they are counted for",
+		    chain->name, freed->count, hoff);
 	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
 	qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, QCOW2_FAULT_REFCOUNT, hoff);
 	return ret;
@@ -573,7 +578,8 @@ void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff
 		 why == QCOW2_L1_ENTRY_COPIED_EMPTY)
 		fault = QCOW2_FAULT_L1;
 	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);
-	DMERR_LIMIT("layer %u: guest offset 0x%llx: %s", layer, goff, qcow2_verdict_text(why));
+	DMERR_LIMIT("%s: layer %u: guest offset 0x%llx: %s", chain->name, layer, goff,
+		    qcow2_verdict_text(why));
 	if (!layer && qcow2_commit_mode(&chain->commit) == QCOW2_MODE_RW)
 		qcow2_commit_worsen(&chain->commit, QCOW2_MODE_RO, fault, goff);
 	else

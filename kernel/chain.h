@@ -48,6 +48,7 @@ struct qcow2_chain {
 	struct work_struct census;	/* counts used clusters for status */
 	bool census_stop;
 	void (*allocated)(struct qcow2_chain *chain); /* I: a batch was taken; must not sleep */
+	void (*released)(struct qcow2_chain *chain); /* I: clusters are free again; may sleep */
 	struct mapped_device *md;	/* I */
 	const char *name;		/* I: of md */
 	struct mutex start_lock;
@@ -64,6 +65,7 @@ struct qcow2_chain_options {
 	bool punch;			/* discard pass */
 	void (*event)(struct qcow2_commit *commit, enum qcow2_event event);
 	void (*allocated)(struct qcow2_chain *chain);
+	void (*released)(struct qcow2_chain *chain);
 	int (*start)(struct qcow2_chain *chain);
 	void (*start_ended)(struct qcow2_chain *chain);
 };

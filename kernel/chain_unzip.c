@@ -35,8 +35,8 @@ static int damaged(struct qcow2_chain *chain, unsigned int layer, u64 goff, u64 
 		   const char *what)
 {
 	goff -= qcow2_chain_in_cluster(chain, layer, goff);
-	DMERR_LIMIT("layer %u: guest offset 0x%llx: compressed cluster at 0x%llx %s",
-		    layer, goff, hoff, what);
+	DMERR_LIMIT("%s: layer %u: guest offset 0x%llx: compressed cluster at 0x%llx %s",
+		    chain->name, layer, goff, hoff, what);
 	qcow2_commit_fault(&chain->commit, QCOW2_FAULT_INFLATE, goff);
 	return -EUCLEAN;
 }

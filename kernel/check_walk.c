@@ -13,12 +13,17 @@
 #define SEEN_COPIED	0x4000U
 #define SEEN_SHARED	0x8000U
 
+static const char *device_of(const struct qcow2_check_run *run)
+{
+	return qcow2_backend_device(&run->top->backend);
+}
+
 static void find_error(struct qcow2_check_run *run, const char *what, u64 where)
 {
 	if (!run->first)
 		return;
 	run->errors++;
-	DMWARN_LIMIT("check: %s at 0x%llx", what, where);
+	DMWARN_LIMIT("%s: check: %s at 0x%llx", device_of(run), what, where);
 }
 
 static void step(struct qcow2_check_run *run)
@@ -256,7 +261,7 @@ static void found_snapshot(void *arg, const void *table, const struct qcow2_snap
 	if (qcow2_snapshot_l1(&run->top->geo, snap) || snap->l1_table_offset > end ||
 	    bytes > end - snap->l1_table_offset || bytes > end - run->l1_bytes) {
 		run->errors++;
-		DMWARN_LIMIT("check: broken L1 table of a snapshot at 0x%llx",
+		DMWARN_LIMIT("%s: check: broken L1 table of a snapshot at 0x%llx", device_of(run),
 			     snap->l1_table_offset);
 		return;
 	}
@@ -281,7 +286,7 @@ int qcow2_check_list_snapshots(struct qcow2_check_run *run)
 				    &run->snapshots_length, &count);
 	if (!ret && count < h->nb_snapshots) {
 		run->errors++;
-		DMWARN_LIMIT("check: snapshot %u cannot be read", count);
+		DMWARN_LIMIT("%s: check: snapshot %u cannot be read", device_of(run), count);
 	}
 	return ret;
 }
@@ -357,17 +362,18 @@ static void compare(void *arg, u64 hclu, u64 count)
 		return;
 	if (count < refs) {
 		run->errors++;
-		DMWARN_LIMIT("check: cluster at 0x%llx has %u references and a count of %llu",
-			     hoff, refs, count);
+		DMWARN_LIMIT("%s: check: cluster at 0x%llx has %u references and a count of %llu",
+			     device_of(run), hoff, refs, count);
 	} else if (((word & SEEN_COPIED) && count != 1) ||
 		   ((word & SEEN_SHARED) && count == 1)) {
 		run->errors++;
-		DMWARN_LIMIT("check: COPIED is wrong for the cluster at 0x%llx, its count is %llu",
-			     hoff, count);
+		DMWARN_LIMIT("%s: check: COPIED is wrong for cluster 0x%llx, its count is %llu",
+			     device_of(run), hoff, count);
 	}
 	if (count > refs) {
 		run->leaks++;
-		DMWARN_LIMIT("check: leak at 0x%llx: %u references, count %llu", hoff, refs, count);
+		DMWARN_LIMIT("%s: check: leak at 0x%llx: %u references, count %llu",
+			     device_of(run), hoff, refs, count);
 	}
 }
 
@@ -381,8 +387,8 @@ void qcow2_check_compare(struct qcow2_check_run *run)
 		ret = qcow2_refcount_visit(&run->top->rc, &hclu, compare, run);
 		if (ret) {
 			run->errors++;
-			DMWARN_LIMIT("check: cannot read counts of clusters before 0x%llx",
-				     qcow2_to_off(&run->top->geo, hclu));
+			DMWARN_LIMIT("%s: check: cannot read counts of clusters before 0x%llx",
+				     device_of(run), qcow2_to_off(&run->top->geo, hclu));
 		}
 		cond_resched();
 	}

@@ -103,7 +103,7 @@ void qcow2_commit_worsen(struct qcow2_commit *commit, enum qcow2_mode mode,
 	if (old >= mode)
 		return;		/* what made it so stays the last fault */
 	qcow2_commit_fault(commit, fault, offset);
-	DMERR("mode is %s now: %s failed at 0x%llx", qcow2_mode_name(mode),
+	DMERR("%s: mode is %s now: %s failed at 0x%llx", commit->name, qcow2_mode_name(mode),
 	      qcow2_fault_name(fault), offset);
 	if (mode == QCOW2_MODE_RO)
 		WRITE_ONCE(commit->unmarked, true);
@@ -346,8 +346,11 @@ static void commit_succeeded(struct qcow2_commit *commit)
 	answer(&commit->collected, 0);
 	if (meta->durable < meta->written)
 		commit_within(commit, commit->interval_ms);
-	if (was_stalled)
+	if (was_stalled) {
+		/* Whoever asked for a commit meanwhile got a try of this one. */
+		qcow2_commit_kick(commit);
 		commit->event(commit, QCOW2_EVENT_OK);
+	}
 }
 
 /* No space for metadata: everything stays as it is until there is. */
@@ -400,7 +403,8 @@ static void commit_once(struct qcow2_commit *commit)
 		} else if (ret == -ENOSPC && qcow2_commit_mode(commit) < QCOW2_MODE_FAIL) {
 			commit_stalled(commit);
 		} else {
-			qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE, 0);
+			qcow2_commit_worsen(commit, QCOW2_MODE_FAIL, QCOW2_FAULT_WRITE,
+					    commit->failed_hoff);
 			qcow2_commit_kick(commit);	/* answers the waiters */
 		}
 	}
@@ -511,6 +515,7 @@ int qcow2_commit_init(struct qcow2_commit *commit)
 	commit->unmarked = false;
 	commit->fault = QCOW2_FAULT_NONE;
 	commit->fault_offset = 0;
+	commit->failed_hoff = 0;
 	return qcow2_commit_writer_init(commit);
 }
 

@@ -60,6 +60,7 @@ struct qcow2_commit {
 	struct qcow2_refcount *rc;	/* constant */
 	struct qcow2_quarantine *quarantine; /* constant */
 	struct qcow2_stats __percpu *stats; /* constant */
+	const char *name;		/* constant: of the device, for the log */
 	/* READ_ONCE; idle_wq, later an ordered one of its own */
 	struct workqueue_struct *wq;
 	struct workqueue_struct *idle_wq; /* constant: the lane of idle devices */
@@ -83,6 +84,7 @@ struct qcow2_commit {
 	enum qcow2_mode mode;		/* READ_ONCE anywhere; worsened by qcow2_commit_worsen() */
 	enum qcow2_fault fault;
 	u64 fault_offset;
+	u64 failed_hoff;		/* commit work: of the write that failed */
 	struct qcow2_commit_writer *writer; /* commit work */
 };
 

@@ -60,11 +60,13 @@ static void run_done(struct qcow2_xfer *xfer)
 }
 
 /* Wait for @run, remember its error: one that is not ENOSPC wins. */
-static void run_wait(struct write_run *run, int *ret)
+static void run_wait(struct qcow2_commit *commit, struct write_run *run, int *ret)
 {
 	wait_for_completion(&run->done);
-	if (run->xfer.ret && (!*ret || *ret == -ENOSPC))
+	if (run->xfer.ret && (!*ret || *ret == -ENOSPC)) {
 		*ret = run->xfer.ret;
+		commit->failed_hoff = run->xfer.hoff;
+	}
 	run->xfer.ret = 0;
 	run->nr = 0;
 	run->bytes = 0;
@@ -120,14 +122,14 @@ int qcow2_commit_write_slices(struct qcow2_commit *commit, bool mapping)
 			run_submit(commit, run);
 			at = (at + 1) % RUNS;
 			run = &writer->runs[at];
-			run_wait(run, &ret);
+			run_wait(commit, run, &ret);
 		}
 		run_add(run, slice, size);
 	}
 	if (writer->runs[at].nr)
 		run_submit(commit, &writer->runs[at]);
 	for (i = 0; i < RUNS; i++) {
-		run_wait(&writer->runs[i], &ret);
+		run_wait(commit, &writer->runs[i], &ret);
 		complete(&writer->runs[i].done);
 	}
 	return ret;

@@ -75,6 +75,14 @@ static inline void qcow2_limits_no_poll(struct queue_limits *limits)
 #endif
 }
 
+/* The same where dm core asks the devices below only. @q has no I/O. */
+static inline void qcow2_queue_no_poll(struct request_queue *q)
+{
+#ifndef QCOW2_HAVE_BLK_FEATURES
+	blk_queue_flag_clear(QUEUE_FLAG_POLL, q);
+#endif
+}
+
 /* Let @hints change the limits of @q, which carries no I/O now. */
 static inline void qcow2_queue_set_limits(struct request_queue *q, void *data,
 					  void (*hints)(void *data, struct queue_limits *limits))

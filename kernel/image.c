@@ -17,7 +17,8 @@ static void log_image(const struct qcow2_image *image, const char *what)
 	char *buf = kmalloc(PATH_MAX, GFP_NOIO);
 	char *path = buf ? qcow2_backend_path(&image->backend, buf, PATH_MAX) : NULL;
 
-	DMERR("%s: %s", IS_ERR_OR_NULL(path) ? "image" : path, what);
+	DMERR("%s: %s: %s", qcow2_backend_device(&image->backend),
+	      IS_ERR_OR_NULL(path) ? "image" : path, what);
 	kfree(buf);
 }
 

@@ -11,7 +11,8 @@
 
 static void report_overlap(struct qcow2_image *image, u64 hoff, const char *what)
 {
-	DMERR_LIMIT("%s at 0x%llx overlaps other metadata", what, hoff);
+	DMERR_LIMIT("%s: %s at 0x%llx overlaps other metadata",
+		    qcow2_backend_device(&image->backend), what, hoff);
 	image->damaged = true;
 }
 
@@ -81,7 +82,8 @@ static int collect_snapshots(struct qcow2_image *image, u64 *length)
 		return ret;
 	}
 	if (qcow2_metaset_fix(&image->metaset, list.ranges, list.nr)) {
-		DMERR_LIMIT("L1 tables of snapshots overlap");
+		DMERR_LIMIT("%s: L1 tables of snapshots overlap",
+			    qcow2_backend_device(&image->backend));
 		image->damaged = true;
 	}
 	return 0;
@@ -165,7 +167,8 @@ static int collect_tables(struct qcow2_image *image)
 			continue;	/* most of a large disk */
 		verdict = qcow2_l1_decode(&image->geo, raw, &hoff, &copied);
 		if (verdict || (hoff && hoff >= image->map.end)) {
-			DMERR_LIMIT("L1 entry %u: %s", i,
+			DMERR_LIMIT("%s: L1 entry %u: %s",
+				    qcow2_backend_device(&image->backend), i,
 				    qcow2_verdict_text(verdict ?: QCOW2_L1_RANGE));
 			image->damaged = true;
 			continue;
@@ -186,7 +189,8 @@ static int collect_blocks(struct qcow2_image *image)
 	for (index = qcow2_reftable_next(rc, 0); index < nr;
 	     index = qcow2_reftable_next(rc, index + 1)) {
 		if (qcow2_reftable_block(rc, index, &hoff)) {
-			DMERR_LIMIT("refcount table entry %llu is broken", index);
+			DMERR_LIMIT("%s: refcount table entry %llu is broken",
+				    qcow2_backend_device(&image->backend), index);
 			image->damaged = true;
 			continue;
 		}

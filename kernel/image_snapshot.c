@@ -286,13 +286,15 @@ void qcow2_view_close(struct qcow2_image *image)
 	image->view = NULL;
 }
 
-static void make_stale(struct qcow2_view *view)
+static void make_stale(const struct qcow2_image *image)
 {
+	struct qcow2_view *view = image->view;
+
 	if (READ_ONCE(view->stale))
 		return;
 	WRITE_ONCE(view->stale, true);
-	DMERR("snapshot %s was deleted or replaced under its view, which fails all reads now",
-	      view->id);
+	DMERR("%s: snapshot %s was deleted or replaced under its view, which fails all reads now",
+	      qcow2_backend_device(&image->backend), view->id);
 }
 
 int qcow2_view_activate(struct qcow2_image *image)
@@ -307,7 +309,7 @@ int qcow2_view_activate(struct qcow2_image *image)
 	ret = find(&image->backend, view->id, search, &h);
 	if (!ret) {
 		if (search->rank != RANK_ID || !is_same(&search->entry, &view->entry))
-			make_stale(view);
+			make_stale(image);
 		image->header.snapshots_offset = h.snapshots_offset;
 		image->header.nb_snapshots = h.nb_snapshots;
 		view->table_length = search->table_length;
@@ -331,6 +333,6 @@ void qcow2_view_recheck(struct qcow2_use *use)
 		return;
 	}
 	kfree(search);
-	make_stale(view);
+	make_stale(image);
 	view->event(image);
 }

@@ -87,6 +87,7 @@ static void req_keep(struct qcow2_io *io, struct qcow2_request *req)
 	INIT_LIST_HEAD(&req->parked);
 	req->piece = 0;
 	req->holds_cell = false;
+	req->met_full = false;
 	req->needs_commit = false;
 	req->step = QCOW2_STEP_NONE;
 	req->cell.granted = qcow2_io_granted;
@@ -124,6 +125,8 @@ void qcow2_io_wait_for_commit(struct qcow2_request *req)
 /* The piece is done. */
 void qcow2_io_advance(struct qcow2_request *req)
 {
+	if (unlikely(req->met_full))
+		qcow2_io_found_space(req);
 	if (req->piece) {
 		if (bio_has_data(req->bio))
 			bvec_iter_advance(req->bio->bi_io_vec, &req->iter, req->piece);

@@ -164,12 +164,14 @@ static void lane_zero_in_place(struct qcow2_request *req, const struct qcow2_ext
 	qcow2_request_leave(req);
 	if (req->bio->bi_opf & REQ_FUA)
 		req->needs_commit = true;
-	if (ret == -ENOSPC)
+	if (ret == -ENOSPC) {
 		qcow2_io_park(req);
-	else if (ret)
+	} else if (ret) {
+		qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
 		qcow2_io_finish(req, qcow2_request_status(ret));
-	else
+	} else {
 		qcow2_io_advance(req);
+	}
 }
 
 /*

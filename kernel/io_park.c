@@ -6,6 +6,16 @@
  */
 #include "io_request.h"
 
+/* There is space again: who meets the next lack of it may wait for its end. */
+static void __be_patient(struct qcow2_io *io)
+{
+	lockdep_assert_held(&io->lock);
+	if (!io->gave_up)
+		return;
+	io->gave_up = false;
+	qcow2_commit_impatient(&io->chain->commit, !io->queue_when_full || io->no_parking);
+}
+
 static void set_full(struct qcow2_io *io, bool full)
 {
 	unsigned long flags;
@@ -14,6 +24,8 @@ static void set_full(struct qcow2_io *io, bool full)
 	spin_lock_irqsave(&io->lock, flags);
 	changed = io->full != full;
 	WRITE_ONCE(io->full, full);
+	if (!full)
+		__be_patient(io);
 	spin_unlock_irqrestore(&io->lock, flags);
 	if (changed)
 		io->event(io, full ? QCOW2_EVENT_FULL : QCOW2_EVENT_OK);
@@ -81,6 +93,7 @@ static void park(struct qcow2_request *req, bool stalled)
 void qcow2_io_park(struct qcow2_request *req)
 {
 	qcow2_commit_fault(&req->chain->commit, QCOW2_FAULT_NOSPACE, req->goff);
+	req->met_full = true;
 	set_full(req->io, true);
 	park(req, false);
 }
@@ -96,6 +109,8 @@ void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled)
 	unsigned long flags;
 
 	spin_lock_irqsave(&io->lock, flags);
+	if (!stalled && !io->full)
+		__be_patient(io);
 	if (!stalled && !io->nr_parked)
 		cancel_delayed_work(&io->timeout);
 	else if (stalled && io->queue_when_full && !io->gave_up && !io->no_parking)
@@ -107,12 +122,18 @@ void qcow2_io_commit_stalled(struct qcow2_io *io, bool stalled)
  * Only this ends the state full, not the hope that a retry means: a retry in
  * vain raises no event, so nobody who answers events with retries can spin.
  */
-void qcow2_io_allocated(struct qcow2_request *req)
+void qcow2_io_found_space(struct qcow2_request *req)
 {
 	struct qcow2_io *io = req->io;
 
+	req->met_full = false;
 	if (unlikely(READ_ONCE(io->full)) && !READ_ONCE(io->nr_parked))
 		set_full(io, false);
+}
+
+void qcow2_io_allocated(struct qcow2_request *req)
+{
+	qcow2_io_found_space(req);
 	qcow2_io_advance(req);
 }
 
@@ -154,7 +175,7 @@ static void finish_list(struct list_head *list, blk_status_t status)
 	}
 }
 
-/* Nobody made space in time: from now on a full image is an error. */
+/* Nobody made space in time: until there is some, a full image is an error. */
 void qcow2_io_full_timeout(struct work_struct *work)
 {
 	struct qcow2_io *io = container_of(to_delayed_work(work), struct qcow2_io, timeout);

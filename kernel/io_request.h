@@ -30,7 +30,9 @@ void qcow2_io_finish(struct qcow2_request *req, blk_status_t status);
 void qcow2_io_queue(struct qcow2_request *req);
 /* The piece is done: the next one, the commit it needs, or the end. Any context. */
 void qcow2_io_advance(struct qcow2_request *req);
-/* The same; and the image is not full, or not any more. */
+/* The image is not full, or not any more. Any context. */
+void qcow2_io_found_space(struct qcow2_request *req);
+/* That, and the piece is done. */
 void qcow2_io_allocated(struct qcow2_request *req);
 /* Answer @req when a commit that starts from now on has ended. Any context. */
 void qcow2_io_wait_for_commit(struct qcow2_request *req);

@@ -73,6 +73,7 @@ void qcow2_limits_apply(struct qcow2_target *t)
 	const struct qcow2_image *top = qcow2_chain_top(&t->chain);
 	struct request_queue *q = dm_disk(dm_table_get_md(t->ti->table))->queue;
 
+	qcow2_queue_no_poll(q);
 	if (top->backend.file || top->data->file)
 		qcow2_queue_set_limits(q, t->ti, has_device(t) ? hints : hints_anew);
 }

@@ -241,10 +241,14 @@ static struct qcow2_freed *first_to_release(struct qcow2_quarantine *q)
 	return freed;
 }
 
-/* An entry stays on the list until its counts are lowered: it is in quarantine until then. */
-static void release(struct qcow2_quarantine *q)
+/*
+ * An entry stays on the list until its counts are lowered: it is in quarantine until then. True:
+ * there were some.
+ */
+static bool release(struct qcow2_quarantine *q)
 {
 	struct qcow2_freed *freed;
+	bool any = false;
 	u64 i;
 
 	mutex_lock(&q->release_lock);
@@ -261,18 +265,23 @@ static void release(struct qcow2_quarantine *q)
 		__unclaim(q, freed);
 		spin_unlock(&q->lock);
 		mempool_free(freed, &q->pool);
+		any = true;
 		cond_resched();
 	}
 	mutex_unlock(&q->release_lock);
+	return any;
 }
 
-void qcow2_quarantine_drained(struct qcow2_quarantine *q)
+bool qcow2_quarantine_drained(struct qcow2_quarantine *q)
 {
+	bool any;
+
 	spin_lock(&q->lock);
 	list_splice_tail_init(&q->draining, &q->releasing);
 	spin_unlock(&q->lock);
-	release(q);
+	any = release(q);
 	kick(q);
+	return any;
 }
 
 void qcow2_quarantine_flush(struct qcow2_quarantine *q)

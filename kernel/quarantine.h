@@ -74,8 +74,8 @@ int qcow2_quarantine_claim(struct qcow2_quarantine *q, struct qcow2_freed *freed
 void qcow2_quarantine_add(struct qcow2_quarantine *q, struct qcow2_freed *freed);
 /* Commit @durable has ended: start what it allows. Sleeps. */
 void qcow2_quarantine_commit(struct qcow2_quarantine *q, u64 durable);
-/* The epoch's drained callback: release what the flip waited for. Sleeps. */
-void qcow2_quarantine_drained(struct qcow2_quarantine *q);
+/* The epoch's drained callback: release what the flip waited for, if anything. Sleeps. */
+bool qcow2_quarantine_drained(struct qcow2_quarantine *q);
 /* Release everything durable now; all requests have left. Sleeps. */
 void qcow2_quarantine_flush(struct qcow2_quarantine *q);
 /* Mark all that is in quarantine. Sleeps not. */

@@ -224,6 +224,7 @@ void qcow2_release_run(struct qcow2_request *req)
 			return;
 		}
 		if (ret) {
+			qcow2_request_blame(req, QCOW2_FAULT_WRITE, ret);
 			req->ops->finish(req, qcow2_request_status(ret));
 			return;
 		}

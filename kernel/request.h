@@ -56,6 +56,7 @@ struct qcow2_request {
 	bool in_change;			/* inside chain->changes */
 	bool deferred;			/* counted by io */
 	bool holds_cell;
+	bool met_full;			/* it was parked: when it goes on, there is space */
 	bool needs_commit;		/* FUA, and a piece's mapping is not durable */
 	enum qcow2_step step;
 	struct qcow2_cell cell;

@@ -86,6 +86,16 @@ static void chain_allocated(struct qcow2_chain *chain)
 		schedule_work(&t->space);
 }
 
+/* What was discarded is free again: maybe somebody waits for just that. */
+static void chain_released(struct qcow2_chain *chain)
+{
+	struct qcow2_target *t = container_of(chain, struct qcow2_target, chain);
+
+	if (READ_ONCE(t->io.nr_parked))
+		qcow2_io_wake_parked(&t->io);
+	chain_allocated(chain);
+}
+
 /* Bytes that a file can still grow by, U64_MAX if unknown. */
 static u64 free_bytes(const struct qcow2_backend *backend)
 {
@@ -182,6 +192,7 @@ static int open_chain(struct qcow2_target *t, struct qcow2_layer *layers, unsign
 		.punch = !t->options.discard_keep,
 		.event = commit_event,
 		.allocated = chain_allocated,
+		.released = chain_released,
 		.start = chain_start,
 		.start_ended = chain_start_ended,
 	};

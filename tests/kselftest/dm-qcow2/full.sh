@@ -5,8 +5,8 @@
 # An image in a file of a small file system that fills up, where slices of its metadata have no space. For cases that have
 # a scratch filesystem.
 
-# shellcheck source=tests/kselftest/dm-qcow2/lib.sh
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib.sh"
+# shellcheck source=tests/kselftest/dm-qcow2/edit.sh
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/edit.sh"
 
 # small_store: 96 MiB, at $DIR/small.
 small_store() {
@@ -18,7 +18,7 @@ small_store() {
 	MOUNTS+=("$DIR/small")
 }
 
-# no_space IMAGE TABLE: three slices of this L2 table, from the eighth on, are holes of small/disk.raw, on which IMAGE is.
+# no_space IMAGE TABLE: four slices of this L2 table, from the eighth on, are holes of small/disk.raw, on which IMAGE is.
 no_space() {
 	local hoff
 	hoff=$(python3 - "$1" "$2" <<'PY'
@@ -30,7 +30,7 @@ with open(sys.argv[1], "rb") as file:
 PY
 	)
 	sync
-	fallocate -p -o $((hoff + 8 * 4096)) -l 12288 small/disk.raw
+	fallocate -p -o $((hoff + 8 * 4096)) -l 16384 small/disk.raw
 	blockdev --flushbufs "$1"
 	sync
 }

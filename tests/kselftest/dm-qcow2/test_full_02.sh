@@ -3,14 +3,14 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # A commit that has no space for its metadata, while no write waits: its flush ends by full_timeout, at once with
-# when_full error, and well when there is space again.
+# when_full error, and well when there is space again, and so does the next one. The tool leaves such a device alone.
 
 # shellcheck source=tests/kselftest/dm-qcow2/full.sh
 . "$(dirname "$0")/full.sh"
 
 scratch ext4
 small_store
-# All of the disk below has its space, but for three slices of an L2 table: those of 256, 288 and 320 MiB.
+# All of the disk below has its space, but for four slices of an L2 table: those of 256, 288, 320 and 352 MiB.
 head -c 40M /dev/zero >small/disk.raw
 loop small/disk.raw
 qemu-img create -q -f qcow2 "$LOOP" 512M
@@ -52,6 +52,27 @@ want "a flush with space again" flushed
 detach q
 clean "$LOOP"
 ok "space again, after an error"
+
+# The next flush belongs to the next commit, which nobody asks for again. A suspend now would lose the device.
+fill_store
+attach q "$LOOP" full_timeout 0 commit_ms 60000
+write_there 1536
+flushed &
+first=$!
+soon q space full
+flushed &
+second=$!
+answers 8 "its metadata waits for space" map q
+answers 8 "its metadata waits for space" snapshot create q s
+is q mode rw
+empty_store
+want "a flush with space again" wait $first
+want "a flush that came while the other one waited" wait $second
+soon q space ok
+does map q
+detach q
+clean "$LOOP"
+ok "two flushes, and edits"
 
 # Who answers the event with retries must not make those wait again that a suspend lets go.
 fill_store

@@ -13,7 +13,7 @@
 scratch ext4
 small_store
 # 2 GiB that are mapped, under 64 slices of L2 tables that have their space; behind them one table of which
-# three slices have none: those of 2304, 2336 and 2368 MiB.
+# four slices have none: those of 2304, 2336, 2368 and 2400 MiB.
 truncate -s 3G small/disk.raw
 dd if=/dev/zero of=small/disk.raw bs=1M seek=2048 count=24 conv=notrunc status=none
 loop small/disk.raw
@@ -27,7 +27,7 @@ no_space "$LOOP" 4
 
 allocated() { qemu-img check --output=json $image | sed -n 's/.*"allocated-clusters": \([0-9]*\).*/\1/p'; }
 
-# stall SLICE: a commit that stalls, because one of the three slices has no space; sets FLUSH to who waits for it.
+# stall SLICE: a commit that stalls, because one of the four slices has no space; sets FLUSH to who waits for it.
 stall() {
 	empty_store
 	dd if=/dev/zero of=/dev/mapper/q bs=64k count=1 seek=$((36864 + 512 * $1)) oflag=direct status=none
