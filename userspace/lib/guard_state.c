@@ -4,8 +4,11 @@
  * Is a device in a state in which it may be suspended for an edit?
  */
 #include <string.h>
+#include <time.h>
 #include "err.h"
 #include "guard.h"
+
+#define STALL_LOOKS	60	/* 50 ms apart: longer than the kernel's second between two tries */
 
 bool guard_has_wrong_mode(const struct device *device)
 {
@@ -14,10 +17,60 @@ bool guard_has_wrong_mode(const struct device *device)
 	return mode && !strcmp(mode, "ro") && !device->dm.readonly;
 }
 
+static bool is_full(const struct device *device)
+{
+	return device->status.space && !strcmp(device->status.space, "full");
+}
+
+/*
+ * Its suspend would have to write what is staged, and if that has no space, the device is lost. A
+ * full device whose commits have space, because only data has none, soon has nothing staged.
+ */
+static int refuse_stalled(const struct device *device)
+{
+	const struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+	const char *name = device->dm.name;
+	bool stalled = is_full(device) && device->status.staged;
+	struct device now;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; stalled && i < STALL_LOOKS; i++) {
+		nanosleep(&pause, NULL);
+		ret = device_get(name, &now);
+		if (ret)
+			return device_fail(ret, name);
+		stalled = is_full(&now) && now.status.staged;
+		device_release(&now);
+	}
+	if (!stalled)
+		return 0;
+	err_fail(ERR_NO_SPACE, name, "its metadata waits for space");
+	err_hint("make space, then dmsetup message %s 0 retry", name);
+	return ERR_NO_SPACE;
+}
+
+static int check_mode(const struct device *device, const struct guard_request *request)
+{
+	const struct status *status = &device->status;
+	const char *name = device->dm.name;
+
+	if (status->mode && (!strcmp(status->mode, "fail") || !strcmp(status->mode, "lost")))
+		return err_fail(ERR_FAILED, name,
+				"device is in mode %s, its image is not what its users see",
+				status->mode);
+	if (request->writes && device->dm.readonly)
+		return err_fail(ERR_POLICY, name, "device is read-only");
+	/* A new table would end that; what moves gets another image. */
+	if (!request->writes || request->mends || request->moved || !guard_has_wrong_mode(device))
+		return refuse_stalled(device);
+	err_fail(ERR_CORRUPT, name, "device is read-only since its image was found to be corrupt");
+	err_hint("qcow2ctl repair %s", name);
+	return ERR_CORRUPT;
+}
+
 int guard_check_state(const struct device *device, const struct guard_request *request)
 {
-	bool writes = request->writes;
-	const struct status *status = &device->status;
 	const char *name = device->dm.name;
 
 	if (device->layer && !request->layered) {
@@ -31,7 +84,7 @@ int guard_check_state(const struct device *device, const struct guard_request *r
 		err_hint("qcow2ctl interpose %s --remove goes there when all is copied", name);
 		return ERR_BUSY;
 	}
-	if (device->layer && status->space && !strcmp(status->space, "full"))
+	if (device->layer && is_full(device))
 		return err_fail(ERR_BUSY, name, "writes wait for space under layer %s", device->layer);
 	if (!device->image)
 		return err_fail(ERR_FAILED, name, "device has no image");
@@ -44,16 +97,5 @@ int guard_check_state(const struct device *device, const struct guard_request *r
 		return err_fail(ERR_BUSY, name, "a new table is loaded and waits for a resume");
 	if (device->dm.deferred)
 		return err_fail(ERR_BUSY, name, "device is about to be removed");
-	if (status->mode && (!strcmp(status->mode, "fail") || !strcmp(status->mode, "lost")))
-		return err_fail(ERR_FAILED, name,
-				"device is in mode %s, its image is not what its users see",
-				status->mode);
-	if (writes && device->dm.readonly)
-		return err_fail(ERR_POLICY, name, "device is read-only");
-	/* A new table would end that; what moves gets another image. */
-	if (!writes || request->mends || request->moved || !guard_has_wrong_mode(device))
-		return 0;
-	err_fail(ERR_CORRUPT, name, "device is read-only since its image was found to be corrupt");
-	err_hint("qcow2ctl repair %s", name);
-	return ERR_CORRUPT;
+	return check_mode(device, request);
 }
