@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# In the machine: again.sh FOLDER: what a power cut has left is attached and written to. Nothing is leaked that
-# was not leaked before, and repair gives back what the cut has leaked.
+# In the machine: again.sh FOLDER: what a power cut has left is attached and written to. The disk is what QEMU sees
+# (disks/), and what is written to it then; nothing is leaked that was not leaked before, and repair gives back what the
+# cut has leaked.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
@@ -32,20 +33,27 @@ for state in "$1"/*.*; do
 	[ "${more[0]:-}" != data_file ] || truncate -s 16M state.qcow2
 	[ "${more[0]:-}" != -b ] || qemu-img rebase -u -b base.qcow2 -F qcow2 state.qcow2
 	before=$(leaks)
+	cp --sparse=always "$1/disks/$name" disk.raw
 	SECTORS=32768 attach q state.qcow2 "${more[@]}"
+	want "$name: not what QEMU sees" cmp -n 16M /dev/mapper/q disk.raw
 	python3 - <<'PY'
 import mmap, os, random
 fd = os.open("/dev/mapper/q", os.O_RDWR | os.O_DIRECT)
+raw = os.open("disk.raw", os.O_RDWR)
 buf = mmap.mmap(-1, 8192)
 random.seed(9)
 for n in range(80):
     buf[:] = bytes([n]) * 8192
-    os.pwrite(fd, buf, random.randrange(4094) * 4096)
+    at = random.randrange(4094) * 4096
+    os.pwrite(fd, buf, at)
+    os.pwrite(raw, buf, at)
     if n % 30 == 29:
         os.fsync(fd)
 PY
 	is q mode rw
 	detach q
+	qemu-img convert -O raw "${opened[@]}" after.raw
+	want "$name: not what was written then" cmp -n 16M disk.raw after.raw
 	out=$(look_at 2>&1) || [ $? = 3 ] || fail "$name: $out"
 	after=$(leaks)
 	[ "${after:-0}" -le "${before:-0}" ] || fail "$name: $before leaks before, $after after: $out"

@@ -16,10 +16,12 @@ when one of the two has nothing that its last barrier does not cover.
 
 POINTS bounds how many points there are, all neighbours of barriers first, and half as many states with
 some of the writes between two barriers and not the others; 0 is all of them. --keep stores some
-images, for those who want to attach them.
+images, for those who want to attach them, and in disks what QEMU sees in each.
 """
 
 import argparse
+import bisect
+import collections
 import json
 import os
 import random
@@ -35,6 +37,7 @@ import writelog  # noqa: E402 pylint: disable=import-error,wrong-import-position
 from writelog import FLUSH, FUA  # noqa: E402 pylint: disable=import-error,wrong-import-position
 
 PARTS = ("image", "data")
+MOVED = 8       # reorderings of a window beside a move of the refcount table
 
 
 def windows(entries):
@@ -42,6 +45,26 @@ def windows(entries):
     barriers = [number for number, entry in enumerate(entries) if entry[2] & FLUSH]
     ranges = [range(first + 1, last) for first, last in zip([-1] + barriers, barriers)]
     return [window for window in ranges if sum(entries[number][1] is not None for number in window) > 1]
+
+
+def moves(content, entries):
+    """Return the numbers of the entries that give the header another refcount table."""
+    table, numbers = content[48:60], []
+    for number, entry in enumerate(entries):
+        start, end, data = medium.span(entry)
+        if data and start == 0 and end >= 60 and data[48:60] != table:
+            table = data[48:60]
+            numbers.append(number)
+    return numbers
+
+
+def beside(numbers, ranges):
+    """Return the ranges around each of the numbers: the one that it lies in, or ends, and those before and after."""
+    found = []
+    for number in numbers:
+        after = bisect.bisect([window.start for window in ranges], number)
+        found += ranges[max(0, after - 2):after + 1]
+    return found
 
 
 def choose(entries, changes, points):
@@ -110,22 +133,30 @@ class Replay:
             text += f",backing.driver=qcow2,backing.file.driver=file,backing.file.filename={self.args.base}"
         return text
 
-    def examine(self, image):
+    def kept(self, path, where, folder=""):
+        """Keep a file, if this is one of the points for that."""
+        if where in self.keep:
+            folder = f"{self.args.keep[0]}/{folder}"
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(["cp", "--sparse=always", path, f"{folder}/{self.name}.{where}"], check=True)
+
+    def examine(self, image, where):
         """Return what is wrong with an image."""
         check = subprocess.run(["qemu-img", "check", "--image-opts", self.options(image)], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, check=False)
         if check.returncode not in (0, 3):
             return check.stdout.decode(errors="replace").strip()
         self.leaks += check.returncode == 3
-        return self.model.check(self.content(self.options(image)))
+        disk = self.content(self.options(image))
+        self.kept(disk, where, "disks")
+        return self.model.check(disk)
 
     def look(self, where):
         """Look at the state as it is now."""
         self.looked += 1
         image, wrong = self.image()
-        wrong = wrong or self.examine(image)
-        if where in self.keep:
-            subprocess.run(["cp", "--sparse=always", image, f"{self.args.keep[0]}/{self.name}.{where}"], check=True)
+        wrong = wrong or self.examine(image, where)
+        self.kept(image, where)
         if wrong:
             self.failures += 1
             print(f"entry {where}: {wrong}")
@@ -157,15 +188,16 @@ class Replay:
     def walk(self, entries, changes, points, shuffles):
         """Go through the log and look at the chosen points and windows."""
         rng = random.Random(11)
-        starts = {window.start: window for window in shuffles}
+        starts = collections.Counter(window.start for window in shuffles)
+        ranges = {window.start: window for window in shuffles}
         last = None     # the change that made the medium what it is
         for number, entry in enumerate(entries):
             if number in changes:
                 if last in points:
                     self.point(last)
                 last = number
-            if number in starts:
-                self.shuffle(entries, starts[number], rng)
+            for _ in range(starts[number]):
+                self.shuffle(entries, ranges[number], rng)
             if entry[3]:
                 self.model.mark(entry[3])
             self.medium.apply(entry)
@@ -181,7 +213,12 @@ class Replay:
             self.keep = set(random.Random(3).sample(sorted(points), min(len(points), int(self.args.keep[1]))))
         shuffles = windows(entries)
         if self.args.points:
-            shuffles = random.Random(7).sample(shuffles, min(len(shuffles), self.args.points // 2))
+            # A table that moves is one moment of a long log.
+            moved = [] if self.args.file else moves(self.medium.content, entries)
+            for at in map(changes.index, moved):
+                points |= set(changes[max(0, at - 1):at + 2])
+            shuffles = (random.Random(7).sample(shuffles, min(len(shuffles), self.args.points // 2)) +
+                        MOVED * beside(moved, shuffles))
         self.walk(entries, set(changes), points, shuffles)
         shutil.rmtree(self.folder)
         late = f", {self.late} without what a cache may have kept" if self.medium.parts else ""

@@ -113,7 +113,11 @@ class FaultFile(fusepy.Operations):
     def fsync(self, path, datasync, fh):
         """Make it durable."""
         with self.mutex:
-            self.step("sync")
+            try:
+                self.step("sync")
+            except fusepy.FuseOSError:
+                self.dirty = []
+                raise
             del self.durable[len(self.content):]
             self.durable.extend(bytes(len(self.content) - len(self.durable)))
             for start, end in self.dirty:

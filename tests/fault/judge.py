@@ -153,7 +153,9 @@ class Judge:
         told = told_of(run)
         # A device that failed is lost when it was suspended; without space that is all.
         steps = 1 if mode == "fail" or error == "ENOSPC" and kind != "sync" else 2
-        if len(told) > steps or run["events"] < 1:
+        # Each is told by one event, and a device that is lost tells it once more when it resumes.
+        most = steps + (mode == "lost")
+        if len(told) > steps or run["events"] < 1 or error == "EIO" and run["events"] > most:
             yield f"mode {mode}: {run['events']} events, {told}"
         if kind == "sync" and not last.startswith("barrier@"):
             yield f"a barrier failed, last={last}"
@@ -183,6 +185,8 @@ class Judge:
             yield f"mode rw, and yet: {kind} {told}"
         elif kind == "write" and error == "EIO" and not bad:
             yield f"a failed write was passed over: {run['status']}"
+        elif bad and last_of(run) == "none":
+            yield f"status says nothing of {bad}"
         # A suspend waits for nobody, so what was staged is lost in it.
         if error == "ENOSPC" and not for_ever and kind != "sync" and bad and not run["uncommitted"]:
             yield f"no space once became an error: {bad}"
