@@ -63,5 +63,12 @@ def other_kernel(found):
 
 
 expect("another kernel, all dearer", results(other_kernel), [], False)
+slow, quick = results(scaled("discard-64k", "ours", "instructions", 1.05)), results()
+if gate.worse(base, slow, True) != [("discard-64k", ("ours",))] or gate.worse(base, quick, True):
+    sys.exit("not one row is measured again")
+gate.look_again(slow, {"discard-64k": results(scaled("discard-64k", "ours", "instructions", 1.04))["discard-64k"]})
+expect("too much, twice", slow, ["discard-64k"])
+gate.look_again(slow, {"discard-64k": quick["discard-64k"]})
+expect("too much, once", slow, [])
 expect("another kernel, ours dearer", results(scaled("read-4k-qd32", "ours", "instructions", 1.04)), ["read-4k-qd32"], False)
 PY
