@@ -300,6 +300,8 @@ static int reread_header(struct qcow2_image *image)
 	if (!ret && (h->cluster_bits != old.cluster_bits || h->version != old.version ||
 		     h->refcount_order != old.refcount_order ||
 		     h->compression_type != old.compression_type ||
+		     (h->incompatible_features ^ old.incompatible_features) &
+			     QCOW2_INCOMPAT_EXTENDED_L2 ||
 		     !(h->incompatible_features & QCOW2_INCOMPAT_DATA_FILE) != !image->data_file ||
 		     !h->backing_file.length != !old.backing_file.length))
 		ret = refuse(&error, "image changed since the table was loaded", -ESTALE);

@@ -55,13 +55,14 @@ static void note_inactive(void *arg, const void *table, const struct qcow2_snaps
 
 /*
  * The L1 tables of snapshots, where somebody may write, and the length of the
- * snapshot table, which only its entries tell. A table that cannot be decoded
- * is protected as far as it could be.
+ * snapshot table, which only its entries tell. Where one cannot be decoded nobody
+ * knows where those behind it lie: the image is damaged.
  */
 static int collect_snapshots(struct qcow2_image *image, u64 *length)
 {
 	const struct qcow2_header *h = &image->header;
 	struct inactive list = { .image = image };
+	u32 count;
 	int ret;
 
 	*length = 0;
@@ -76,10 +77,15 @@ static int collect_snapshots(struct qcow2_image *image, u64 *length)
 	list.ranges = kvmalloc_array(h->nb_snapshots, sizeof(*list.ranges), GFP_NOIO);
 	if (!list.ranges)
 		return -ENOMEM;
-	ret = qcow2_image_snapshots(&image->backend, h, note_inactive, &list, length, NULL);
+	ret = qcow2_image_snapshots(&image->backend, h, note_inactive, &list, length, &count);
 	if (ret) {
 		kvfree(list.ranges);
 		return ret;
+	}
+	if (count < h->nb_snapshots) {
+		DMERR_LIMIT("%s: snapshot %u cannot be read",
+			    qcow2_backend_device(&image->backend), count);
+		image->damaged = true;
 	}
 	if (qcow2_metaset_fix(&image->metaset, list.ranges, list.nr)) {
 		DMERR_LIMIT("%s: L1 tables of snapshots overlap",

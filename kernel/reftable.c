@@ -278,7 +278,16 @@ out_free:
 	return NULL;
 }
 
-/* All that grows is metadata now, or nothing: the next attempt has the same plan. */
+static void growth_unmark(struct qcow2_refcount *rc, const struct growth *g, u32 nr)
+{
+	while (nr--)
+		qcow2_metaset_remove(rc->metaset, g->first + nr);
+}
+
+/*
+ * All that grows is metadata from now on, or nothing: the next attempt has the same plan. Where no
+ * block counts anything other metadata may lie all the same.
+ */
 static int growth_mark(struct qcow2_refcount *rc, const struct growth *g)
 {
 	u32 i;
@@ -286,15 +295,12 @@ static int growth_mark(struct qcow2_refcount *rc, const struct growth *g)
 
 	for (i = 0; i < g->blocks + g->clusters; i++) {
 		ret = qcow2_metaset_add(rc->metaset, g->first + i);
-		if (ret)
-			goto out_remove;
+		if (ret) {
+			growth_unmark(rc, g, i);
+			return ret == -EEXIST ? -EUCLEAN : ret;
+		}
 	}
 	return 0;
-
-out_remove:
-	while (i--)
-		qcow2_metaset_remove(rc->metaset, g->first + i);
-	return ret;
 }
 
 /* Write blocks and table to their place, to which nothing points yet. */
@@ -319,7 +325,7 @@ static int growth_write(struct qcow2_refcount *rc, const struct growth *g,
 	for (i = 0; i < nr && !ret; i++)
 		ret = qcow2_backend_write(rc->meta->backend, slices[i]->hoff, slices[i]->data,
 					  qcow2_slice_size(rc->geo));
-	return ret ? ret : growth_mark(rc, g);
+	return ret;
 }
 
 /* Use the new table in memory; the next commit tells the header. */
@@ -360,31 +366,43 @@ static void growth_switch(struct qcow2_refcount *rc, const struct growth *g,
 	slices_put(old, old_nr);
 }
 
-int qcow2_reftable_grow(struct qcow2_refcount *rc)
+/* To where @g is, which is ours. */
+static int grow_there(struct qcow2_refcount *rc, const struct growth *g)
 {
 	struct qcow2_slice **slices;
-	struct growth g;
 	int ret;
 	u32 nr;
+
+	ret = qcow2_reftable_extend(rc, g->first + g->blocks + g->clusters);
+	if (ret)
+		return ret;
+	slices = growth_slices(rc, g, &nr);
+	if (!slices)
+		return -ENOMEM;
+	ret = growth_write(rc, g, slices, nr);
+	if (ret)
+		slices_put(slices, nr);
+	else
+		growth_switch(rc, g, slices, nr);
+	return ret;
+}
+
+int qcow2_reftable_grow(struct qcow2_refcount *rc)
+{
+	struct growth g;
+	int ret;
 
 	lockdep_assert_held(&rc->lock);
 	/* A second move has to wait for the commit of the first. */
 	if (READ_ONCE(rc->move.number))
 		return -EAGAIN;
 	ret = growth_plan(rc, &g);
+	if (!ret)
+		ret = growth_mark(rc, &g);
 	if (ret)
 		return ret;
-	ret = qcow2_reftable_extend(rc, g.first + g.blocks + g.clusters);
+	ret = grow_there(rc, &g);
 	if (ret)
-		return ret;
-	slices = growth_slices(rc, &g, &nr);
-	if (!slices)
-		return -ENOMEM;
-	ret = growth_write(rc, &g, slices, nr);
-	if (ret) {
-		slices_put(slices, nr);
-		return ret;
-	}
-	growth_switch(rc, &g, slices, nr);
-	return 0;
+		growth_unmark(rc, &g, g.blocks + g.clusters);
+	return ret;
 }

@@ -66,6 +66,9 @@ refused "Stale file handle" "image is shorter than the table now" dmsetup resume
 poke 29 '\x10'
 poke 99 '\x05'
 refused "Stale file handle" "image changed since the table was loaded" dmsetup resume q
+poke 99 '\x04'
+poke 79 '\x10'		# extended L2
+refused "Stale file handle" "image changed since the table was loaded" dmsetup resume q
 dd if=header of=a.qcow2 conv=notrunc,fsync status=none
 dmsetup resume q || fail "its own image is back, and it is not resumed"
 is q mode rw
