@@ -83,9 +83,10 @@ const struct cli_command cmd_map = {
 	.action = "map",
 	.synopsis = "TARGET",
 	.summary = "Show where the bytes of the disk are",
-	.text = "The files that the image names are opened for that, as qcow2 or raw as it says, but no\n"
-		"data is read from them. KIND is data, packed (compressed or encrypted), zero, hole\n"
-		"(a place that was never written), or - for what no layer has and reads as zeros.\n",
+	.text = "The files that the image names are opened for that, as qcow2 or raw as it says, and of a\n"
+		"device those that its table names; no data is read from them. KIND is data, packed\n"
+		"(compressed or encrypted), zero, hole (a place that was never written), or - for what\n"
+		"no layer has and reads as zeros.\n",
 	.options = options,
 	.min_operands = 1,
 	.max_operands = 1,

@@ -80,11 +80,16 @@ int edit_lock(struct image *image, bool graph)
 
 int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room)
 {
-	const struct image *image = &target->image;
 	int ret = damaged ? target_open_damaged(target, text) : target_open(target, text);
 
-	if (ret)
-		return ret;
+	return ret ? ret : edit_take_reader(target, damaged, room);
+}
+
+int edit_take_reader(struct target *target, bool damaged, u64 room)
+{
+	const struct image *image = &target->image;
+	int ret;
+
 	if (target->is_device)
 		return edit_hold_reader(target, damaged, room);
 	if (target->device)

@@ -96,6 +96,8 @@ int edit_check_size(const struct edit *edit, u64 size);
  * until then. target_close() also after an error.
  */
 int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room);
+/* The same after target_open() or target_open_damaged(). */
+int edit_take_reader(struct target *target, bool damaged, u64 room);
 /*
  * Suspend the device of an image that is open, and make it ours. @options, flags and first size as
  * in @edit, which has its snapshot table by then.

@@ -43,6 +43,7 @@ static struct map_layer *add_layer(struct map *map, struct image *image)
 	layer->data_file = closed;
 	layer->image = image;
 	layer->finds_holes = true;
+	layer->is_told = map->table;
 	return layer;
 }
 
@@ -60,9 +61,7 @@ static int check_layer(const struct map *map, struct image *image)
 				MAX_LAYERS);
 	ret = lock_take(image->fd, LOCK_READER);
 	if (ret)
-		return ret > 0 ? err_fail(ERR_LOCKED, image->path,
-					  "image is locked by another process (byte %d)", ret) :
-				 err_errno_what(-ret, image->path, "cannot lock the image");
+		return edit_refuse_locked(image, ret);
 	return image->raw ? 0 : image_verify(image);
 }
 
@@ -129,11 +128,33 @@ static int open_lower_layers(struct map *map)
 	return ret;
 }
 
-static int open_layers(struct map *map)
+/* @device is for device_release() in any case. */
+static int open_target(struct map *map, const char *target, struct device *device)
 {
-	int ret = map_layer_load(add_layer(map, &map->target.image));
+	int ret = target_open(&map->target, target);
+	const char *path;
 
-	return ret ? ret : open_lower_layers(map);
+	if (!ret && map->target.is_device) {
+		ret = device_get(map->target.device, device);
+		if (ret)
+			return device_fail(ret, map->target.device);
+		map->table = &device->table;
+	}
+	add_layer(map, &map->target.image);
+	path = device_data_file(device);
+	return ret || !path ? ret : image_open(&map->layers[0].data_file, path);
+}
+
+/* What a table names is opened while its device runs: it may lie on that, and wait for it. */
+static int open_layers(struct map *map, u64 room)
+{
+	int ret = map->table ? open_lower_layers(map) : 0;
+
+	if (!ret)
+		ret = edit_take_reader(&map->target, false, room);
+	if (!ret)
+		ret = map_layer_load(&map->layers[0]);
+	return ret || map->table ? ret : open_lower_layers(map);
 }
 
 static int close_layers(struct map *map)
@@ -235,10 +256,11 @@ static int map_with(const char *target, u64 *room, map_visit *visit, void *data)
 {
 	u64 bytes = 0;
 	struct map map = { .visit = add_text, .data = &bytes };
-	int ret = edit_open_reader(&map.target, target, false, *room), error;
+	struct device device = { 0 };
+	int ret = open_target(&map, target, &device), error;
 
 	if (!ret)
-		ret = open_layers(&map);
+		ret = open_layers(&map, *room);
 	/* Twice: who gets an error gets no part of a result, however long that is. */
 	if (!ret)
 		ret = visit_all(&map);
@@ -257,6 +279,7 @@ static int map_with(const char *target, u64 *room, map_visit *visit, void *data)
 		ret = visit_all(&map);
 	}
 	error = close_layers(&map);
+	device_release(&device);
 	return ret ? ret : error;
 }
 
@@ -286,16 +309,11 @@ static int visit_once(struct map *map, map_visit *visit, void *data)
 int map_run_device(const struct device *device, map_visit *visit, void *data)
 {
 	struct map map = { .table = &device->table };
-	int ret = edit_open_reader(&map.target, device->dm.name, false, 0), error;
+	int ret = target_open(&map.target, device->dm.name), error;
 
-	if (!ret) {
-		struct map_layer *top = add_layer(&map, &map.target.image);
-
-		top->finds_holes = false;
-		ret = map_layer_load(top);
-	}
+	add_layer(&map, &map.target.image)->finds_holes = false;
 	if (!ret)
-		ret = open_lower_layers(&map);
+		ret = open_layers(&map, 0);
 	if (!ret)
 		ret = visit_once(&map, visit, data);
 	error = close_layers(&map);

@@ -2,8 +2,9 @@
 /* Copyright (C) 2026 The dm-qcow2 authors */
 /*
  * Where the bytes of a disk are: extents in the order of the disk, as
- * qemu-img map has them. The layers that an image names are opened for that, to
- * read tables and to ask where raw files have holes; no data is read.
+ * qemu-img map has them. The layers that an image names, or the table of a device,
+ * are opened for that, to read tables and to ask where raw files have holes; no data
+ * is read.
  */
 #ifndef QCOW2CTL_MAP_H
 #define QCOW2CTL_MAP_H

@@ -43,10 +43,11 @@ static int open_data_file(struct map_layer *layer)
 	MEM_FREE char *name = image_string(layer->image, &layer->image->header.data_file);
 	MEM_FREE char *path = name ? image_resolve(layer->image, name) : NULL;
 
-	if (!layer->image->geo.data_file)
+	if (!layer->image->geo.data_file || layer->data_file.fd >= 0)
 		return 0;
-	if (!path || image_name_is_url(name))
-		return err_fail(ERR_POLICY, layer->image->path, "image does not say where its data file is");
+	if (layer->is_told || !path || image_name_is_url(name))
+		return err_fail(ERR_POLICY, layer->image->path, "%s does not say where its data file is",
+				layer->is_told ? "its table" : "image");
 	return image_open(&layer->data_file, path);
 }
 

@@ -18,6 +18,7 @@ struct map_layer {
 	u64 l2_hoff;
 	bool finds_holes;	/* it is worth the time to look for them */
 	bool sparse;		/* clusters have a place, but the file has holes there */
+	bool is_told;		/* a table says where its data file is, and not the image */
 	struct image data_file;	/* fd -1 if there is none */
 };
 
