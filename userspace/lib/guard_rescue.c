@@ -153,21 +153,33 @@ static int watch(int fd, unsigned int seconds)
 	}
 }
 
+/*
+ * Until the other is gone, with all that he had begun; but he may wait for the device. What he still
+ * writes keeps it from running, by the lock that he has.
+ */
+static void await_end(int fd)
+{
+	struct pollfd poller = { .fd = fd, .events = POLLIN };
+	u64 end = seconds_now() + PATIENCE, now;
+	char word;
+
+	while ((now = seconds_now()) < end && poll(&poller, 1, (int)(end - now) * 1000) > 0 &&
+	       read(fd, &word, 1) == 1)
+		;
+}
+
 static void be_guardian(const char *name, const struct guard_line *line, unsigned int seconds,
 			int fd, pid_t other)
 {
 	struct guard_line fresh;
 	int why, ret;
-	char word;
 
 	why = watch(fd, seconds);
 	if (!why)
 		return;
 	if (why == 2) {
 		kill(other, SIGKILL);
-		/* Until he is gone, with all that he had begun. */
-		while (read(fd, &word, 1) == 1)
-			;
+		await_end(fd);
 	}
 	/* A move adds to what was known at the fork. */
 	if (line->moved && !guard_read_intent(name, &fresh)) {

@@ -68,6 +68,17 @@ runs() {
 	is "$1" claim active
 }
 
+# resumed NAME: within ten seconds it is not suspended any more.
+resumed() {
+	local at
+	for ((at = 0; at < 100; at++)); do
+		[[ $(dmsetup info "$1") == *SUSPENDED* ]] || return 0
+		sleep 0.1
+	done
+	dmsetup resume "$1"
+	fail "$1 is suspended for ever"
+}
+
 # writer FILE [SECONDS]: another process writes numbered, checksummed blocks to FILE and reads them back, with
 # a pause between them, until stop_writer.
 writer() {

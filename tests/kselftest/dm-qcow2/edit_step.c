@@ -12,6 +12,7 @@
  *	EDIT_DO=both		the same, and first its guardian: the last process that it has forked
  *	EDIT_DO=SIGNAL		(a number) after the step it gets the signal
  *	EDIT_DO=-ERRNO		the step is not done, and fails so
+ *	EDIT_DO=/PATH		after the step it reads from this device, past the page cache
  *
  * Only the process itself is counted, not the guardian that it forks nor a program that it runs.
  */
@@ -77,6 +78,16 @@ static int fails(const char *name)
 	return 1;
 }
 
+static void read_device(const char *path)
+{
+	static char block[4096] __attribute__((aligned(4096)));
+	int fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	if (read(fd, block, sizeof(block)) != sizeof(block))
+		abort();
+	close(fd);
+}
+
 /* After it; errno stays. */
 static void done(const char *name)
 {
@@ -91,6 +102,8 @@ static void done(const char *name)
 			kill(child, SIGKILL);
 		if (!strcmp(what, "both") || !strcmp(what, "kill"))
 			kill(self, SIGKILL);
+		else if (*what == '/')
+			read_device(what);
 		else if (atoi(what) > 0)
 			raise(atoi(what));
 	}

@@ -84,6 +84,11 @@ kill -CONT $TOOL
 wait $TOOL || fail "check: $(cat said)"
 ok "an image that has grown meanwhile"
 
+# A tool that waits for the device that it has suspended does not even end when it is killed.
+create stuck.qcow2 1M
+attach stuck stuck.qcow2
+LD_PRELOAD=$STEP EDIT_AT=send EDIT_DO=/dev/mapper/stuck "$QCOW2CTL" snapshot create --timeout 1 stuck s1 2>said.stuck &
+stuck=$!
 stopped header resize --timeout 2 q +1M
 says "ended after 2 seconds"
 wait $TOOL && fail "it was not killed"
@@ -112,6 +117,12 @@ dmsetup resume slow
 pauses snapshot create q s1
 detach q
 clean /dev/mapper/slow
+resumed stuck
+wait $stuck && fail "it was not killed"
+want "the guardian: $(<said.stuck)" grep -q "ended after 1 seconds, and the device runs again" said.stuck
+runs stuck
+detach stuck
+clean stuck.qcow2
 ok "a deadline"
 
 truncate -s 8M disk.raw
