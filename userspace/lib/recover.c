@@ -291,7 +291,6 @@ int recover_devices(const char *name)
 
 	if (name)
 		return recover_one(name);
-	forget_copies();
 	names = find_names(RUN_FOLDER, ".intent");
 	/* A backup's snapshot can be deleted when the device runs. */
 	for (pass = 0; pass < 2; pass++) {
@@ -306,6 +305,8 @@ int recover_devices(const char *name)
 		}
 	}
 	mem_free_strings(names);
+	/* Beside the images, one of which may lie on a device that was suspended. */
+	forget_copies();
 	error = sweep();
 	find_all_states();
 	return ret ? ret : error;

@@ -14,6 +14,22 @@ STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 scratch ext4
 create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
+# The image of another device lies on the one that is suspended.
+mkfs.ext4 -q /dev/mapper/q
+mkdir -p /mnt/guest
+mount /dev/mapper/q /mnt/guest
+create /mnt/guest/n.qcow2 1M
+attach n /mnt/guest/n.qcow2
+LD_PRELOAD=$STEP EDIT_AT=suspend EDIT_DO=both "$QCOW2CTL" snapshot create q nested 2>said && fail "it was not killed"
+echo 3 >/proc/sys/vm/drop_caches
+"$QCOW2CTL" recover 2>said &
+tool=$!
+resumed q
+wait $tool || fail "recover: $(<said)"
+runs q
+detach n
+umount /mnt/guest
+ok "an image on the device"
 want "killed in shrink" steps both shrink
 ok "shrink of a device that nobody has open"
 writer /dev/mapper/q
