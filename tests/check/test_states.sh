@@ -116,6 +116,8 @@ for ((i = 0; i < 50; i++)); do
 	sleep 0.1
 done
 all 6 "locked for writing" ./good "locked by another process \(byte [0-9]+\): qemu-io \(pid $holder\)"
+qemu-img create -q -u -f qcow2 -b good -F qcow2 over 1M
+fails 6 "map: a layer below is locked" "^qcow2ctl: .*locked by another process \(byte [0-9]+\): qemu-io \(pid $holder\)" map ./over
 echo quit >&"${HOLD[1]}"
 wait "$holder"
 coproc HOLD { exec qemu-io -r -f qcow2 good 2>&1; }
