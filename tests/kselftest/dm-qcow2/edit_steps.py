@@ -119,6 +119,8 @@ def content():
 class Edit:
     """An edit that may be done again and again."""
 
+    needs = {"lock", "header", "barrier"}       # steps without which it is no such edit
+
     def __init__(self):
         self.nr = 0
 
@@ -245,6 +247,8 @@ class Repair(Edit):
 class External(Edit):
     """An overlay on top. One that did not get there is gone."""
 
+    needs = {"load", "link"}
+
     def words(self):
         return ["snapshot", "create", "--external", os.path.abspath(f"{MODE}{self.nr}.qcow2"), NAME]
 
@@ -259,6 +263,8 @@ class External(Edit):
 
 class Device(External):
     """The same on a block device. One that did not get on top is no image any more."""
+
+    needs = {"load"}
 
     def __init__(self):
         super().__init__()
@@ -355,7 +361,7 @@ def all_steps(edit):
     code, said = tool(*edit.words(), LD_PRELOAD=PRELOAD, EDIT_STEPS="steps")
     seconds = min(10.0, 2 + time.monotonic() - start)
     steps = file("steps").splitlines()
-    if code or "suspend" not in steps:
+    if code or not edit.needs | {"suspend"} <= set(steps):
         raise Wrong(f"undisturbed: exit {code}: {said} {steps}")
     judge_order(steps)
     wait_for(0)
