@@ -11,6 +11,9 @@
 man=$TREE/userspace/man/qcow2ctl.8
 rst=$TREE/Documentation/qcow2ctl.rst
 sed 's/\\-/-/g' "$man" >page
+# section HEAD: that part of the page.
+section() { awk -v head="$1" '/^\.S/ { on = $0 == head || index($0, head " ") == 1 } on' page; }
+edits=$(section '.SH EDITS')
 sed -n '/^\.SH EXAMPLES/,/^\.SH DESCRIPTION/s/^# \\fB\(.*\)\\fP$/\1/p' page >examples
 commands=$("$Q" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 holds "there are commands" [ "$(wc -w <<<"$commands")" -ge 9 ]
@@ -25,8 +28,22 @@ for command in "${all[@]}"; do
 	holds "$command is in the manual page" grep -q "^\.SS qcow2ctl $command" page
 	[ "$command" = help ] || holds "$command has an example" grep -q "^qcow2ctl $command\b" examples
 	holds "$command is in qcow2ctl.rst" grep -q "^${words[0]}  " "$rst"
-	offered+=$("$Q" help "${words[@]}" | grep -oE -- '(^| )--[a-z][a-z0-9-]*' | tr -d ' ')$'\n'
-	synopsis=$("$Q" help "${words[@]}" | sed -n '1s/.*\[option\.\.\.\] \?//p')
+	help=$("$Q" help "${words[@]}")
+	options=$(grep -oE -- '(^| )--[a-z][a-z0-9-]*' <<<"$help" | tr -d ' ')
+	offered+=$options$'\n'
+	own=$(section ".SS qcow2ctl $command")
+	twice=$(sed -nE 's/^\.B[IR]? (--[a-z-]+)( .*[a-zA-Z].*)?$/\1/p' <<<"$own" | sort | uniq -d)
+	holds "$command: no option twice in its section $twice" [ -z "$twice" ]
+	case $command in
+	clone) own+=$(section '.SS qcow2ctl attach') ;;
+	measure) own+=$(section '.SS qcow2ctl create') ;;
+	snapshot\ [acd]* | resize | commit | rebase | repair) own+=$edits ;;
+	esac
+	for option in $options; do
+		case $option in --quiet | --debug | --help) continue ;; esac
+		[[ $own =~ $option($|[^a-z-]) ]] || notok "$command: its section has $option"
+	done
+	synopsis=$(sed -n '1s/.*\[option\.\.\.\] \?//p' <<<"$help")
 	# The page marks arguments by fonts; its line of the command has the same words.
 	line=$(grep "^\.SS qcow2ctl $command" page | sed 's/\\f[IPBR]//g')
 	for word in $synopsis; do
