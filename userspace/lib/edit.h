@@ -57,13 +57,14 @@ struct edit {
 	u64 old_end;
 	bool committed;			/* the header may have been written */
 	u64 first_size;			/* bytes of the new disk; a device is made so short at first */
+	u64 more;			/* bytes that it needs beside what every edit needs */
 	const char *beside;		/* a file that is written, too, or NULL (edit_data.h) */
 };
 
 /*
  * May the edit be, as far as header and snapshot table say? It is asked before a device is suspended,
  * while the edit has no more than these two, and should be asked once more by the edit itself. It may
- * set first_size and beside. Prints its error.
+ * set first_size, more and beside. Prints its error.
  */
 typedef int edit_check(struct edit *edit, void *data);
 

@@ -18,23 +18,69 @@
 #define READ_BYTE	100
 #define MEMORY_LEAST	(8U << 20)
 #define MEMORY_MOST	(1ULL << 30)
+#define OF_CLUSTER	128		/* what memory, lists and slots need for each one */
 
-/* What an edit or a check of this image, or a repair, which is both, has in memory at most, roughly. */
-static u64 estimate(const struct image *image, bool edits, bool checks)
+static u64 least(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
+static u64 most(u64 a, u64 b)
+{
+	return a > b ? a : b;
+}
+
+/* What a check, or a walk through the tables, has in memory at most, roughly. */
+static u64 estimate_reader(const struct image *image, bool checks)
 {
 	const struct qcow2_header *h = &image->header;
-	u64 l1 = h->l1_size * (u64)sizeof(__be64);
 	u64 clusters = qcow2_to_clu(&image->geo, image->end);
 	u64 counts = (clusters << h->refcount_order) / 8;
-	u64 tables = (u64)h->l1_size * image->geo.cluster_size;
-	u64 bytes = MEMORY_LEAST + 4 * l1;
+	u64 bytes = MEMORY_LEAST + 4 * h->l1_size * (u64)sizeof(__be64);
 
-	if (edits)
+	if (!checks)
 		bytes += 4 * (counts + clusters);
-	bytes += tables < 2 * PLAN_PENDING ? tables : 2 * PLAN_PENDING;
-	if (bytes > MEMORY_MOST)
-		bytes = MEMORY_MOST;
-	return checks ? bytes + check_memory(image, edits) : bytes;
+	bytes += least((u64)h->l1_size * image->geo.cluster_size, TABLES_BYTES);
+	return least(bytes, MEMORY_MOST) + (checks ? check_memory(image, false) : 0);
+}
+
+/* What an edit has in memory at most, roughly, but for what its check has. */
+static int estimate_edit(const struct edit *edit, u64 *bytes)
+{
+	const struct image *image = edit->image;
+	const struct qcow2_geometry *geo = &image->geo;
+	const struct qcow2_header *h = &image->header;
+	u64 clusters = qcow2_to_clu(geo, image->end), old = h->l1_size, l1 = old, before, after, blocks;
+	u64 needed = qcow2_l1_needed(geo, edit->first_size), words = h->refcount_table_clusters;
+	int ret = 0;
+	u32 i;
+
+	words = (words << geo->cluster_bits) / sizeof(__be64);
+	blocks = (clusters >> geo->refblock_bits) + 1;
+	if (!(edit->flags & EDIT_UNCLEAN))
+		ret = refcounts_count_blocks(image, &blocks);
+	for (i = 0; i < edit->snapshots.count; i++)
+		l1 = most(l1, edit->snapshots.entries[i].l1_size);
+	/* Tables that are read, and those that are written, among them what the disk gains. */
+	before = least(old + l1, clusters);
+	after = least(l1, clusters) + (needed > old ? needed - old : 0);
+	l1 = most(l1, needed);
+	*bytes = 2 * MEMORY_LEAST + edit->more + 6 * l1 * sizeof(__be64) + 4 * edit->snapshots.len;
+	*bytes += least(before, TABLES_BYTES / geo->cluster_size) * (geo->cluster_size + OF_CLUSTER);
+	*bytes += least(after, PLAN_PENDING / geo->cluster_size) * (geo->cluster_size + OF_CLUSTER);
+	/* Counts as they are and as they were, with those of what is written. */
+	blocks += (after + blocks) >> geo->refblock_bits;
+	*bytes += 2 * blocks * (geo->cluster_size + OF_CLUSTER);
+	*bytes += least(blocks * geo->cluster_size, PLAN_PENDING);
+	*bytes += words * OF_CLUSTER;
+	if (edit->flags & EDIT_UNCLEAN)
+		*bytes += 4 * clusters;
+	if (ret || *bytes <= MEMORY_MOST)
+		return ret;
+	err_fail(ERR_FAILED, edit->target.device, "the edit needs %llu MiB while it is suspended",
+		 (unsigned long long)(*bytes >> 20));
+	err_hint("detach it before");
+	return ERR_FAILED;
 }
 
 /* Whoever made the image says how long it is. */
@@ -84,16 +130,19 @@ int edit_hold_device(struct edit *edit)
 		.exclusive = edit->flags & EDIT_CLOSED,
 		.layered = edit->flags & EDIT_LAYERED,
 		.seconds = EDIT_SECONDS(edit->options),
-		.memory = estimate(edit->image, true, edit->flags & EDIT_UNCLEAN),
 		.file = edit->beside,
 	};
-	bool graph = edit->flags & EDIT_GRAPH;
+	bool graph = edit->flags & EDIT_GRAPH, mends = edit->flags & EDIT_UNCLEAN;
 	int ret = edit_check_file(edit->image);
 
-	if (!ret && edit->flags & EDIT_UNCLEAN)
+	if (!ret && mends)
 		ret = refuse_counts(&edit->target, true);
+	if (!ret && !guard_sectors())
+		ret = estimate_edit(edit, &request.memory);
 	if (ret)
 		return ret;
+	if (mends)
+		request.memory += check_memory(edit->image, true);
 	if (graph && lock_is_held(edit->image->fd, LOCK_GRAPH) > 0)
 		return edit_refuse_locked(edit->image, LOCK_GRAPH);
 	if (!(edit->first_size >> QCOW2_SECTOR_BITS))
@@ -140,7 +189,7 @@ int edit_hold_reader(struct target *target, bool damaged, u64 room)
 		if (ret)
 			return edit_refuse_locked(image, ret);
 	} else {
-		request.memory = estimate(image, !damaged, damaged);
+		request.memory = estimate_reader(image, damaged);
 		ret = edit_check_file(image);
 		if (!ret && damaged)
 			ret = refuse_counts(target, false);

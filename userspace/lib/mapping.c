@@ -157,7 +157,7 @@ void mapping_table_set(struct mapping_table *table, u32 nr, u64 raw, u64 bitmap)
 	u32 cluster_size = table->mapping->image->geo.cluster_size, step = words(table->mapping);
 
 	if (!table->now) {
-		table->now = mem_aligned(cluster_size);
+		table->now = mem_zalloc(cluster_size);
 		if (table->old)
 			memcpy(table->now, table->old, cluster_size);
 	}

@@ -132,7 +132,7 @@ static int load_run(struct refcounts *counts, u64 first, u64 *next)
 		/* Nothing is kept of one without counts. */
 		if (!*block && !memcmp(block, block + 1, cluster_size - 1))
 			continue;
-		counts->blocks[i].now = mem_aligned(cluster_size);
+		counts->blocks[i].now = mem_zalloc(cluster_size);
 		memcpy(counts->blocks[i].now, block, cluster_size);
 	}
 	return 0;
@@ -156,6 +156,18 @@ int refcounts_load(struct refcounts *counts, const struct image *image, bool tol
 			i++;
 	}
 	return ret;
+}
+
+int refcounts_count_blocks(const struct image *image, u64 *nr)
+{
+	size_t bytes = (size_t)image->header.refcount_table_clusters << image->geo.cluster_bits, i;
+	MEM_FREE __be64 *table = mem_aligned(bytes);
+	int ret = image_read(image, image->header.refcount_table_offset, table, bytes);
+
+	*nr = 0;
+	for (i = 0; i < bytes / sizeof(*table); i++)
+		*nr += table[i] != 0;
+	return ret ? err_errno_what(-ret, image->path, "cannot read the refcount table") : 0;
 }
 
 void refcounts_release(struct refcounts *counts)
@@ -229,9 +241,9 @@ static void make_dirty(struct refcounts *counts, struct refcount_block *block)
 	block->dirty = true;
 	counts->dirty = true;
 	if (block->hoff)
-		block->old = mem_aligned(cluster_size);
+		block->old = mem_zalloc(cluster_size);
 	if (!block->now)
-		block->now = mem_aligned(cluster_size);
+		block->now = mem_zalloc(cluster_size);
 	else if (block->old)
 		memcpy(block->old, block->now, cluster_size);
 }

@@ -43,6 +43,8 @@ struct refcounts {
  * block, whose counts are 0 then; else it is an error.
  */
 int refcounts_load(struct refcounts *counts, const struct image *image, bool tolerant);
+/* How many of its entries lead to a block. */
+int refcounts_count_blocks(const struct image *image, u64 *nr);
 /* None are there yet; all that is added will be written by refcounts_stage(). */
 void refcounts_start(struct refcounts *counts, const struct image *image);
 void refcounts_release(struct refcounts *counts);

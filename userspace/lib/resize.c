@@ -367,6 +367,20 @@ static int shorten_data(struct resize *r)
  * All of it
  */
 
+/* What it takes to read it, and in version 2 to hide what the first one has behind the old end. */
+static u64 memory_of_layer(const struct resize *r, const struct image *image, bool first)
+{
+	const struct qcow2_geometry *geo = &r->edit->image->geo;
+	u64 old = r->edit->header.size, end, clusters;
+	u64 bytes = 2 * image->header.l1_size * sizeof(__be64) + 4 * image->geo.cluster_size;
+
+	end = least(image->raw ? image->end : image->header.size, r->edit->first_size);
+	if (!first || geo->version >= 3 || end <= old)
+		return bytes;
+	clusters = qcow2_to_clu(geo, end - old) + 2;
+	return bytes + PLAN_PENDING + 2 * ((clusters >> geo->refblock_bits) + 1) * geo->cluster_size;
+}
+
 static int open_layers(struct resize *r, const struct table *table)
 {
 	struct image *image;
@@ -382,6 +396,8 @@ static int open_layers(struct resize *r, const struct table *table)
 			ret = edit_check_file(image);
 		if (!ret && !image->raw)
 			ret = image_verify(image);
+		if (!ret)
+			r->edit->more += memory_of_layer(r, image, i == 1);
 	}
 	return ret;
 }

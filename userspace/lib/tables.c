@@ -65,7 +65,7 @@ static void insert(struct tables *tables, u64 hoff, const void *bytes)
 	if (slot->hoff)
 		return;
 	slot->hoff = hoff;
-	slot->table = mem_aligned(cluster_size);
+	slot->table = mem_zalloc(cluster_size);
 	memcpy(slot->table, bytes, cluster_size);
 	tables->nr_tables++;
 }
