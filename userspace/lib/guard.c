@@ -153,6 +153,8 @@ static int prepare(const char *name, const struct guard_request *request)
 	}
 	ret = look(name, request);
 	if (!ret)
+		ret = guard_check_frozen(&guard.device);
+	if (!ret)
 		ret = guard_check_places(&guard.device, request->file);
 	if (!ret && request->other_file)
 		ret = guard_check_places(&guard.device, request->other_file);

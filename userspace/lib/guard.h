@@ -155,6 +155,8 @@ struct guard_line {
 bool guard_has_wrong_mode(const struct device *device);
 /* May it be suspended for @request? Prints why not. */
 int guard_check_state(const struct device *device, const struct guard_request *request);
+/* Nor if a file that it writes to lies on a frozen file system. */
+int guard_check_frozen(const struct device *device);
 /* Load an image's table and say why not, if so. */
 int guard_load(const struct dm_device *dm, u64 sectors, const char *params);
 /* Does a file that must be there meanwhile, or @file, lie on @device? */

@@ -3,10 +3,21 @@
 /*
  * Is a device in a state in which it may be suspended for an edit?
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
+#include <unistd.h>
 #include "err.h"
 #include "guard.h"
+#include "mem.h"
+#include "text.h"
+
+#define FROZEN_MS	2000	/* nobody who only begins a write has to wait so long */
 
 #define STALL_LOOKS	60	/* 50 ms apart: longer than the kernel's second between two tries */
 
@@ -98,4 +109,64 @@ int guard_check_state(const struct device *device, const struct guard_request *r
 	if (device->dm.deferred)
 		return err_fail(ERR_BUSY, name, "device is about to be removed");
 	return check_mode(device, request);
+}
+
+/*
+ * Writers wait for a frozen file system in a state in which no signal reaches them, so that is for a child. It
+ * holds nothing but the file and its end of the pipe, and changes nothing: no name begins so.
+ */
+static void touch(int fd, int end)
+{
+	dup2(fd, 0);
+	dup2(end, 1);
+	close_range(2, ~0U, 0);
+	(void)!fremovexattr(0, "none.none");
+	_exit(0);
+}
+
+static int check_frozen(const struct device *device, const char *path)
+{
+	struct pollfd poller = { .events = POLLIN };
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY), ends[2], ret;
+	struct stat st;
+	pid_t pid;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || pipe2(ends, O_CLOEXEC)) {
+		close(fd);
+		return 0;
+	}
+	pid = fork();
+	if (!pid)
+		touch(fd, ends[1]);
+	close(fd);
+	close(ends[1]);
+	if (pid < 0) {
+		close(ends[0]);
+		return err_errno_what(errno, device->dm.name, "no process that looks at its image");
+	}
+	poller.fd = ends[0];
+	do
+		ret = poll(&poller, 1, FROZEN_MS);
+	while (ret < 0);
+	close(ends[0]);
+	if (ret) {
+		waitpid(pid, NULL, 0);
+		return 0;
+	}
+	MEM_FREE char *shown = text_printable(path);
+
+	return err_fail(ERR_BUSY, device->dm.name, "%s lies on a frozen file system", shown);
+}
+
+int guard_check_frozen(const struct device *device)
+{
+	const char *data = device_data_file(device);
+	int ret;
+
+	if (device->dm.readonly)
+		return 0;
+	ret = check_frozen(device, device->image);
+	return ret || !data ? ret : check_frozen(device, data);
 }

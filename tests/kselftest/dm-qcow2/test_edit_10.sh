@@ -88,9 +88,15 @@ paused 1 snapshot delete q x
 paused 1 check q
 paused 1 resize q +1T
 runs q
+ok "no memory and no path while it is suspended"
+fsfreeze -f "$DIR"
+answers 5 "a.qcow2 lies on a frozen file system" map q
+runs q
+fsfreeze -u "$DIR"
+does map q
+ok "a frozen file system below"
 detach q
 rm a.qcow2
-ok "no memory and no path while it is suspended"
 create -o cluster_size=4k a.qcow2 16M
 attach q a.qcow2
 want "failing steps" steps fail shrink
