@@ -6,11 +6,16 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <libsmartcols/libsmartcols.h>
+#include <linux/magic.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
+#include <unistd.h>
 #include "err.h"
 #include "mem.h"
 #include "out.h"
@@ -399,6 +404,30 @@ void out_hold(size_t room)
 		if (memory)
 			*h->stream = memory;
 	}
+}
+
+/*
+ * Does it take text without waiting, and without a file system that may lie on a device? A named pipe has its
+ * times in one.
+ */
+static bool takes_text(int fd)
+{
+	struct pollfd poller = { .fd = fd, .events = POLLOUT };
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) || (S_ISFIFO(st.st_mode) ? fstatfs(fd, &fs) || fs.f_type != PIPEFS_MAGIC :
+			       !S_ISSOCK(st.st_mode) && !isatty(fd)))
+		return false;
+	return poll(&poller, 1, 0) == 1 && poller.revents == POLLOUT;
+}
+
+void out_progress(const char *text)
+{
+	if (!held[1].real)
+		fputs(text, stderr);
+	else if (takes_text(STDERR_FILENO))
+		(void)!write(STDERR_FILENO, text, strlen(text));
 }
 
 void out_let_go(void)

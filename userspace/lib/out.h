@@ -50,6 +50,11 @@ struct out_rows {
  */
 void out_hold(size_t room);
 void out_let_go(void);
+/*
+ * To stderr. While all is kept, it is seen at once where nobody has to wait for that, or not at all: it is of no
+ * use later.
+ */
+void out_progress(const char *text);
 
 /* One result: lines "title  value", or an object. */
 void out_object(const struct out_field *fields, const void *row, bool json);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "err.h"
+#include "out.h"
 #include "progress.h"
 
 #define PAUSE_NS	200000000ULL	/* between two lines; nothing for shorter work */
@@ -70,24 +71,30 @@ void progress_phase(const char *step)
 static void show(u64 done, u64 total)
 {
 	u64 percent = total ? done * 100.0 / total : 100;
-	char bar[BAR + 1];
+	char bar[BAR + 1], line[128];
 
 	shown = true;
 	if (form == JSON) {
-		fprintf(stderr, "{\"step\":\"%s\",\"done\":%llu,\"total\":%llu}\n", phase,
-			(unsigned long long)done, (unsigned long long)total);
+		snprintf(line, sizeof(line), "{\"step\":\"%s\",\"done\":%llu,\"total\":%llu}\n", phase,
+			 (unsigned long long)done, (unsigned long long)total);
+		out_progress(line);
 		return;
 	}
 	memset(bar, ' ', BAR);
 	memset(bar, '=', percent * BAR / 100);
 	bar[BAR] = 0;
-	fprintf(stderr, "\r%-10s [%s] %3llu %%", phase, bar, (unsigned long long)percent);
+	snprintf(line, sizeof(line), "\r%-10s [%s] %3llu %%", phase, bar, (unsigned long long)percent);
+	out_progress(line);
 }
 
 void progress_clear(void)
 {
-	if (form == TERMINAL && shown)
-		fprintf(stderr, "\r%*s\r", BAR + 20, "");
+	char line[BAR + 23];
+
+	if (form == TERMINAL && shown) {
+		snprintf(line, sizeof(line), "\r%*s\r", BAR + 20, "");
+		out_progress(line);
+	}
 	shown = false;
 }
 

@@ -11,6 +11,7 @@
 . "$(dirname "$0")/edit.sh"
 
 command -v strace >/dev/null || skip "no strace"
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 scratch ext4
 # An image with 65536 extents: every second entry says zeros.
 create m.img 4G
@@ -89,6 +90,17 @@ paused 1 check q
 paused 1 resize q +1T
 runs q
 ok "no memory and no path while it is suspended"
+# Who reads a pipe sees how far it is while the device is suspended.
+exec {PIPE}< <(LD_PRELOAD=$STEP EDIT_AT=barrier EDIT_DO=19 exec "$QCOW2CTL" snapshot create --progress=json q y 2>&1)
+TOOL=$!
+read -r -t 20 -u "$PIPE" line || fail "no progress is seen"
+[[ $line == '{"step":'* && $(dmsetup info q) == *SUSPENDED* ]] || fail "progress: $line"
+while read -r _ _ state _ <"/proc/$TOOL/stat" && [ "$state" != T ]; do sleep 0.1; done
+kill -CONT $TOOL
+wait $TOOL || fail "snapshot create: exit $?"
+exec {PIPE}<&-
+runs q
+ok "progress in a pipe"
 fsfreeze -f "$DIR"
 answers 5 "a.qcow2 lies on a frozen file system" map q
 runs q
