@@ -11,10 +11,17 @@
 
 static struct kmem_cache *freed_cache;
 
-#define FREED_FIRST(freed)	((freed)->hclu)
-#define FREED_LAST(freed)	((freed)->hclu + (freed)->count - 1)
+static inline u64 freed_first(const struct qcow2_freed *freed)
+{
+	return freed->hclu;
+}
 
-INTERVAL_TREE_DEFINE(struct qcow2_freed, node, u64, subtree_last, FREED_FIRST, FREED_LAST,
+static inline u64 freed_last(const struct qcow2_freed *freed)
+{
+	return freed->hclu + freed->count - 1;
+}
+
+INTERVAL_TREE_DEFINE(struct qcow2_freed, node, u64, subtree_last, freed_first, freed_last,
 		     static inline, freed_tree)
 
 int qcow2_quarantine_module_init(void)
