@@ -68,7 +68,8 @@ static int run(void *data, char **operands)
 	};
 	struct attach_request attach;
 	struct device device = { };
-	char base[PATH_MAX];
+	MEM_FREE char *base = NULL;
+	char real[PATH_MAX];
 	char **layers;
 	int ret;
 
@@ -78,8 +79,9 @@ static int run(void *data, char **operands)
 	if (ret)
 		return ret;
 	/* The overlay may lie elsewhere: a relative name would mean another file there. */
-	if (!realpath(operands[0], base))
+	if (!realpath(operands[0], real))
 		return err_errno(errno, operands[0]);
+	base = device_lasting_path(real);
 	create.backing = base;
 	layers = all_layers(base, args);
 	attach.chain.backing = layers;

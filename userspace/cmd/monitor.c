@@ -97,10 +97,12 @@ static void start(struct monitor *monitor, const struct device *device, enum eve
 		return;
 	}
 	if (!pid) {
+		char *image = device->image ? device_lasting_path(device->image) : "";
+
 		sigprocmask(SIG_SETMASK, &monitor->mask, NULL);
 		setenv("QCOW2_NAME", device->dm.name, 1);
 		setenv("QCOW2_EVENT", event_names[event], 1);
-		setenv("QCOW2_IMAGE", device->image ? device->image : "", 1);
+		setenv("QCOW2_IMAGE", image, 1);
 		execl("/bin/sh", "sh", "-c", monitor->commands[event], NULL);
 		_exit(127);
 	}

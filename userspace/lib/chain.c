@@ -125,6 +125,8 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 {
 	MEM_FREE char *shown = text_printable(name);
 	MEM_FREE char *folder = NULL, *path = NULL;
+	char real[PATH_MAX];
+	struct stat st;
 	int fd;
 
 	if (image_name_is_url(name))
@@ -135,6 +137,9 @@ static int follow(const struct image *image, const char *name, char **allowed, s
 		return err_errno_what(errno, image->path, "cannot resolve its folder");
 	path = *name == '/' ? mem_strdup(name) : mem_printf("%s/%s", folder, name);
 	fd = open_allowed(allowed, path);
+	/* udev's name of a device is a link, and what it leads to may have been named as well. */
+	if (fd == -ELOOP && !stat(path, &st) && S_ISBLK(st.st_mode) && realpath(path, real))
+		fd = open_allowed(allowed, real);
 	if (fd == -EPERM || fd == -ELOOP || fd == -EXDEV)
 		return err_fail(ERR_POLICY, image->path,
 				"image names \"%s\", which lies beneath no --allow-under", shown);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "device.h"
 #include "err.h"
@@ -342,6 +344,21 @@ bool device_has_data_file(const struct device *device, const struct image *image
 	struct stat st;
 
 	return path && !stat(path, &st) && image_is_same(image, &st);
+}
+
+char *device_lasting_path(const char *path)
+{
+	MEM_FREE char *attribute = NULL, *name = NULL, *lasting = NULL;
+	struct stat st, named;
+
+	if (stat(path, &st) || !S_ISBLK(st.st_mode))
+		return mem_strdup(path);
+	attribute = mem_printf("/sys/dev/block/%u:%u/dm/name", major(st.st_rdev), minor(st.st_rdev));
+	name = text_first_line(attribute);
+	if (!name)
+		return mem_strdup(path);
+	lasting = mem_printf("/dev/mapper/%s", name);
+	return mem_strdup(!stat(lasting, &named) && image_same_file(&st, &named) ? lasting : path);
 }
 
 int device_check_name(const char *name)

@@ -63,6 +63,9 @@ const char *device_data_file(const struct device *device);
 /* Is @image, a file of any content, that file? */
 bool device_has_data_file(const struct device *device, const struct image *image);
 
+/* A name that another device does not get after a reboot: /dev/mapper/NAME for a mapped device's node; to be freed. */
+char *device_lasting_path(const char *path);
+
 /* Can a device be called that? Prints the reason and returns ERR_USAGE if not. */
 int device_check_name(const char *name);
 

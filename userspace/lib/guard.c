@@ -117,7 +117,8 @@ static int look(const char *name, const struct guard_request *request)
 	guard.line.params = guard.real ? table_format(&guard.device.table) :
 					 mem_strdup(guard.device.dm.table);
 	guard.line.state = request->state ? mem_strdup(request->state) : NULL;
-	guard.line.moves = request->moved && guard.device.image ? mem_strdup(guard.device.image) : NULL;
+	guard.line.moves = request->moved && guard.device.image ?
+				   device_lasting_path(guard.device.image) : NULL;
 	guard.line.moved = request->moved;
 	guard.line.overlay = request->overlay ? guard_overlay(request->overlay) : NULL;
 	guard.line.sectors = guard.device.dm.sectors;

@@ -200,7 +200,7 @@ bool guard_is_about(const struct guard_line *line, const char *image)
 		return false;
 	path = line->moves ? line->moves : table.paths[0];
 	is = !stat(image, &here) && (stat(path, &named) ? errno == ENOENT :
-				     named.st_dev == here.st_dev && named.st_ino == here.st_ino);
+				     image_same_file(&named, &here));
 	table_release(&table);
 	return is;
 }

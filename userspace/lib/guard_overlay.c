@@ -73,12 +73,14 @@ static bool is_empty(const struct image *image)
 static bool is_over(const struct image *image, const struct guard_line *line)
 {
 	MEM_FREE char *backing = image_string(image, &image->header.backing_file);
+	struct stat named, here;
 	struct table table;
 	bool over;
 
 	if (!backing || !table_parse(line->params, &table))
 		return false;
-	over = !strcmp(backing, table.paths[0]);
+	over = !strcmp(backing, table.paths[0]) ||
+	       (!stat(backing, &named) && !stat(table.paths[0], &here) && image_same_file(&named, &here));
 	table_release(&table);
 	return over;
 }

@@ -358,11 +358,16 @@ int image_verify_damaged(struct image *image)
  * Names
  */
 
+bool image_same_file(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) || S_ISBLK(b->st_mode))
+		return S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) && a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool image_is_same(const struct image *image, const struct stat *st)
 {
-	if (image->is_block || S_ISBLK(st->st_mode))
-		return image->is_block && S_ISBLK(st->st_mode) && image->st.st_rdev == st->st_rdev;
-	return image->st.st_dev == st->st_dev && image->st.st_ino == st->st_ino;
+	return image_same_file(&image->st, st);
 }
 
 char *image_string(const struct image *image, const struct qcow2_string *string)

@@ -58,6 +58,8 @@ u64 image_bytes_read(void);
 /* Write; the file grows if it has to. Negative errno. */
 int image_write(struct image *image, u64 hoff, const void *buf, size_t len);
 
+/* One block device by all its nodes, or one file? */
+bool image_same_file(const struct stat *a, const struct stat *b);
 bool image_is_same(const struct image *image, const struct stat *st);
 /* A string of the header cluster for the caller to free; NULL if it is empty. */
 char *image_string(const struct image *image, const struct qcow2_string *string);

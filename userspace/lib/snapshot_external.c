@@ -149,13 +149,14 @@ int snapshot_create_external(const char *text, const char *overlay,
 {
 	struct create_request request = { .path = overlay, .version = 3, .refcount_order = 4 };
 	struct newfile file = NEWFILE_CLOSED;
-	MEM_FREE char *backing = NULL;
+	MEM_FREE char *real = NULL, *backing = NULL;
 	struct target target;
 	bool stays = false;
 	int ret = open_target(&target, text);
 
 	if (!ret) {
-		backing = image_real_path(&target.image);
+		real = image_real_path(&target.image);
+		backing = device_lasting_path(real);
 		request.backing = backing;
 		request.size = target.image.header.size;
 		request.cluster_bits = target.image.header.cluster_bits;
