@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# mount -t qcow2 that is ended between its attach and the mark that takes the device away with its last user.
+# mount -t qcow2 that is ended, alone or with all that it runs, between its attach and the mark that takes the device away with its last user.
 #
 # series=6.1
 
@@ -30,19 +30,25 @@ $QCOW2CTL "\$@" || exit
 [ "\$1" != attach ] || { >late.attached; sleep 1; }
 END
 chmod +x late
-# early SIGNAL: what the helper gets then; sets RC.
+# early SIGNAL [OPTIONS]: what the helper gets then; sets RC. Of -SIGNAL the whole group gets it, as by Ctrl-C.
 early() {
+	local group=()
+	[ "${1#-}" = "$1" ] || group=(setsid)
 	rm -f late.attached
-	/usr/sbin/mount.qcow2 "$PWD/guest.qcow2" mnt -o partition=1 &
+	"${group[@]}" /usr/sbin/mount.qcow2 "$PWD/guest.qcow2" mnt -o "partition=1${2:-}" &
 	helper=$!
 	until [ -e late.attached ]; do sleep 0.1; done
-	kill -"$1" $helper
+	kill -"${1#-}" -- "${group:+-}$helper"
 	RC=0
 	wait $helper || RC=$?
 }
-early TERM
-want "exit $RC of who was ended" [ $RC = 8 ]
-gone guestp1 guest
+for to in TERM -TERM; do
+	for options in "" ,ro; do
+		early $to $options
+		want "$to$options: exit $RC of who was ended" [ $RC = 8 ]
+		gone guestp1 guest
+	done
+done
 early KILL
 rc=0
 mount -t qcow2 -o partition=1 guest.qcow2 mnt 2>out || rc=$?
@@ -53,4 +59,4 @@ gone guestp1 guest
 want "and mounted" mount -t qcow2 -o partition=1 guest.qcow2 mnt
 umount mnt
 gone guestp1 guest
-ok "TERM before the mark leaves nothing, KILL what list shows"
+ok "TERM before the mark leaves nothing, also when all get it, KILL what list shows"
