@@ -67,15 +67,19 @@ echo "$QCOW2_NAME $QCOW2_EVENT" >>grown
 lvm lvextend -qq --config "devices{use_devicesfile=0} activation{udev_sync=0 udev_rules=0 monitoring=0}" \
 	-L +16M "$QCOW2_IMAGE" >/dev/null 2>&1
 GROW
+write 400 600 &
+writer=$!
+soon q space full
+soon q parked 1
 "$QCOW2CTL" monitor --on "low-water=sh ./grow" --on "full=sh ./grow" q >events &
 monitor=$!
-write 400 600 || fail "the writer got an error"
+wait $writer || fail "the parked writer got an error"
 kill $monitor
 wait $monitor || fail "monitor ends with 0"
-want "nobody made space" [ -s grown ]
+want "nobody made space when it was full" grep -qx "q full" grown
 want "content" cmp -n $((1000 << 16)) data /dev/mapper/q
 is q mode rw
-ok "monitor makes space while a writer runs"
+ok "monitor makes space for a write that waits, and while the writer runs"
 
 lvm lvextend -L +32M qtest/disk
 want "resize" "$QCOW2CTL" resize q +32M
