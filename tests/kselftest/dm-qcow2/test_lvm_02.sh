@@ -19,7 +19,7 @@ scratch ext4
 
 # With udev, but not through it: what the guest does.
 inside() { DM_DISABLE_UDEV=1 lvm "$@" --config "devices{use_devicesfile=0} activation{monitoring=0}" -qq >>lvm.log 2>&1; }
-# disk NAME GROUP [PARTITION]: an image with a group and a volume in it.
+# disk NAME GROUP [PARTITION]: an image with a group, and a volume with a file system in it.
 disk() {
 	create "$1.qcow2" 64M
 	"$QCOW2CTL" attach "$1.qcow2" "$1" >/dev/null
@@ -30,7 +30,9 @@ disk() {
 		"$QCOW2CTL" attach --partscan "$1.qcow2" "$1" >/dev/null
 	fi
 	inside vgcreate -y "$2" "/dev/mapper/$1${3:-}"
-	inside lvcreate -y -an -Zn -L 8M -n root "$2"
+	inside lvcreate -y -Zn -Wn -L 8M -n root "$2"
+	mkfs.ext4 -qF -L inside "/dev/mapper/$2-root"
+	inside vgchange -an "$2"
 	"$QCOW2CTL" detach "$1"
 }
 disk a guesta
@@ -39,6 +41,9 @@ disk b guestb p1
 trap 'rc=$?; udev_stop; rm -rf /run/lvm; uninstalled $rc' EXIT
 udev_start
 active() { dmsetup info -c --noheadings -o name | grep -x "guest[ab]-root"; }
+# shown: has the host a name for what is in the volumes?
+shown() { [ -e /dev/disk/by-label/inside ] && [[ $(blkid -c /dev/null) == *'LABEL="inside"'* ]]; }
+hidden() { [ ! -e /dev/disk/by-label/inside ] && [[ $(blkid -c /dev/null) != *'LABEL="inside"'* ]]; }
 # both WHAT: attach both, and wait for all that udev does then.
 both() {
 	"$QCOW2CTL" attach a.qcow2 a >/dev/null
@@ -61,6 +66,7 @@ mv $rule rule
 udevadm control --reload
 both
 [ "$(active | wc -l)" = 2 ] || fail "without our rule nothing is activated, so this test tells nothing: $(active)"
+want "nor is their file system seen" shown
 down
 ok "without our rule the host activates what is the guest's"
 
@@ -72,6 +78,7 @@ want "the disk has its link" [ -b /dev/disk/by-id/dm-name-a ]
 for node in a bp1; do
 	seen=$(udevadm info -q property "/dev/mapper/$node")
 	[[ $seen == *UDISKS_IGNORE=1* && $seen == *DM_UDEV_DISABLE_OTHER_RULES_FLAG=1* ]] || fail "$node: $seen"
+	[[ $seen == *SYSTEMD_READY=0* ]] || fail "$node: md would assemble it: $seen"
 	[[ $seen != *LVM_VG_NAME* ]] || fail "$node was scanned: $seen"
 done
 udevadm trigger --settle --action=change /dev/mapper/a /dev/mapper/bp1
@@ -88,10 +95,17 @@ for command in pvs vgs lvs; do
 done
 lvm vgchange -ay --config "devices { use_devicesfile=0 $filter }" >/dev/null 2>&1
 want "vgchange -ay activated it" [ -z "$(active)" ]
-for node in $(blkid -o device); do
-	[[ $node != *guest* ]] || fail "blkid sees $node"
-done
+want "their file system is seen" hidden
 ok "pvs, vgs, lvs, vgchange and blkid"
+
+# Who asks for it by name gets it, and holds the device.
+only() { lvm vgchange "$1" --config 'devices { use_devicesfile=0 global_filter=[ "a|/dev/mapper/bp1|" ] }' guestb; }
+only -ay >>lvm.log 2>&1 || fail "vgchange -ay: $(tail -n 5 lvm.log)"
+rc=0
+"$QCOW2CTL" detach b 2>said || rc=$?
+[[ "$rc $(<said)" == "5 "*"held by device guestb-root"* ]] || fail "detach below a volume: $rc $(<said)"
+only -an >>lvm.log 2>&1 || fail "vgchange -an: $(tail -n 5 lvm.log)"
+ok "a volume of the guest's that is active is named by detach"
 
 # What has a file system is the host's if it likes.
 "$QCOW2CTL" detach a
@@ -106,3 +120,12 @@ seen=$(udevadm info -q property /dev/mapper/a)
 down
 clean b.qcow2
 ok "a file system is not hidden"
+
+mkdir m
+want "mount" mount -t qcow2 a.qcow2 m
+[ "$(findmnt -no SOURCE m)" = /dev/mapper/a ] || fail "mounted: $(findmnt -no SOURCE m)"
+umount m
+gone a
+udevadm settle
+want "a node is left" [ ! -e /dev/mapper/a ]
+ok "umount takes the device away"
