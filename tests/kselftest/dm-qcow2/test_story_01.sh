@@ -85,6 +85,27 @@ first=$(qcow2ctl backup ct102 --to bk/ct102.full.qcow2 --checkpoint 2>out)
 dd if=/dev/urandom of=mnt/new bs=64k count=4 status=none conv=fsync
 qcow2ctl changes ct102 --since "$first" --json >out
 want "12: extents" python3 -c 'import json; d = json.load(open("out")); assert d and all(e["length"] > 0 and "zero" in e for e in d)'
+
+# 11. The same over NBD: of what is served only that is fetched which the list has.
+qcow2ctl backup ct102 --nbd "unix:$DIR/s" --checkpoint >point 2>out &
+backup=$!
+until [ -S s ] || ! kill -0 $backup; do sleep 0.1; done
+qcow2ctl changes ct102 --since "$first" --json >list
+nbdcopy "nbd+unix:///?socket=$DIR/s" now.raw
+kill -INT $backup
+wait $backup || fail "11: backup --nbd: $(<out)"
+want "11: the next number" [ "$(<point)" -gt "$first" ]
+qemu-img convert -O raw bk/ct102.full.qcow2 then.raw
+cmp -s then.raw now.raw && fail "11: nothing has changed"
+fetched=0
+while read -r start length from; do
+	dd if="$from" of=then.raw iflag=skip_bytes,count_bytes oflag=seek_bytes skip="$start" seek="$start" count="$length" bs=1M \
+		conv=notrunc status=none
+	[ "$from" = /dev/zero ] || fetched=$((fetched + length))
+done < <(python3 -c 'import json; [print(e["start"], e["length"], "now.raw" if e["data"] else "/dev/zero") for e in json.load(open("list"))]')
+want "11: what the list has is all that has changed" cmp then.raw now.raw
+want "11: nearly the whole disk: $fetched bytes" [ $fetched -lt $((4 << 20)) ]
+ok "11. an incremental backup, over NBD"
 qcow2ctl backup ct102 --since "$first" --to bk/ct102.inc2.qcow2 --base ct102.full.qcow2,format=qcow2 2>out
 qcow2ctl interpose ct102 --remove 2>out
 qcow2ctl attach -r --chain=follow --allow-under "$DIR/bk" bk/ct102.inc2.qcow2 disk >out
