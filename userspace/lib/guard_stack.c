@@ -355,7 +355,7 @@ static int settle_clone(const struct stack *s)
 	return ret ? ret : leave_clone(s);
 }
 
-/* The new image: NAME.copy gives it to NAME. */
+/* The new image: NAME.copy gives it to NAME. After dm-clone there is no other: what was written is nowhere else. */
 static int settle_there(const struct stack *s)
 {
 	MEM_FREE char *word = mem_printf("handover %u:%u", s->top.major, s->top.minor);
@@ -366,7 +366,7 @@ static int settle_there(const struct stack *s)
 		dm_message(s->copy, word);
 		ret = dm_resume_only(s->name);
 	}
-	if (ret && (ret != -EBUSY || s->impatient) && has_image(&s->below))
+	if (ret && !s->line->next && (ret != -EBUSY || s->impatient) && has_image(&s->below))
 		return settle_back(s);
 	return ret ? ret : remove_parts(s, false);
 }

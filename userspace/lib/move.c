@@ -392,11 +392,14 @@ static int apply(const struct device *device, void *data)
 {
 	struct move *m = data;
 	const char *name = device->dm.name;
-	int ret;
+	int ret = 0;
 
-	if (m->clone)
+	if (m->clone) {
 		progress_commit();
-	ret = put_layer_in(m, name);
+		ret = progress_step(0, 1);	/* interrupted before: the last look */
+	}
+	if (!ret)
+		ret = put_layer_in(m, name);
 	if (ret)
 		return ret;
 	guard_rest();

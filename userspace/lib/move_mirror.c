@@ -129,7 +129,7 @@ static int rate_begin(struct rate *rate, const struct move_request *request, boo
 
 static void rate_keep(struct rate *rate, u64 bytes)
 {
-	u64 due = (guard_now() - rate->start) / 1000 * rate->bytes / 1000000;
+	double due = (double)(guard_now() - rate->start) * rate->bytes / 1e9;
 	bool ahead = bytes >= due;
 
 	if (rate->bytes == CLI_UNSET || ahead == rate->slow)

@@ -10,6 +10,7 @@
 . "$(dirname "$0")/move.sh"
 
 KILLED=move
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 scratch ext4
 begun 16M
 remember
@@ -45,6 +46,12 @@ for step in create load:3 suspend message resume:3 resume:4; do
 	want "$step: c.qcow2 is there" [ ! -e c.qcow2 ]
 	want "$step: a state is there" [ ! -e c.qcow2.clone ]
 done
+rc=0
+disturbed create 2 move q c.qcow2 --via clone || rc=$?
+[[ $rc = 1 && $OUT == *interrupted* ]] || fail "interrupted: exit $rc: $OUT"
+as_before
+alone
+want "interrupted: c.qcow2 is there" [ ! -e c.qcow2 ]
 ok "old before the layer is there"
 
 killed resume:4 c.qcow2 --via clone
@@ -63,6 +70,16 @@ wait "$MOVE" || true
 settled
 moved f.qcow2
 stale e.qcow2 f.qcow2
+# The new image does not come to life at once, since somebody is at it: nobody goes back.
+stopped suspend:3 move q k.qcow2 --via clone
+hold k.qcow2 w300
+kill -CONT "$TOOL"
+sleep 7
+[[ $(dmsetup table q) == *"$DIR/k.qcow2"* && -e k.qcow2 ]] || fail "back: $(dmsetup table q): $(<said)"
+let_go
+wait "$TOOL" || true
+settled
+moved k.qcow2
 ok "new afterwards"
 
 does move q g.raw --via clone --format raw
