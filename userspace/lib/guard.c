@@ -39,6 +39,7 @@ static struct {
 	u64 want;			/* 0: of guard.line */
 	bool renew;			/* the image is whole again */
 	bool rested;			/* it has run in between */
+	bool unfinished;		/* it runs, and `recover` needs the intent */
 	u64 begin;			/* ns */
 } guard;
 
@@ -127,14 +128,25 @@ static int look(const char *name, const struct guard_request *request)
 	return guard_check_state(&guard.device, request);
 }
 
-/* What an edit that was killed together with its guardian has left goes before nobody knows of it any more. */
-static void drop_old_overlay(const char *name)
+/*
+ * What an edit that was killed together with its guardian has left goes before nobody knows of it any more. Of a move
+ * by dm-clone that is not at its end only the intent knows where it goes.
+ */
+static int settle_old_intent(const char *name)
 {
 	struct guard_line old;
+	int ret = 0;
 
-	if (!guard_read_intent(name, &old))
-		guard_drop_overlay(name, &old);
+	if (!guard_read_intent(name, &old)) {
+		if (old.moves && old.next)
+			ret = err_fail(ERR_BUSY, name, "its move by dm-clone is not at its end");
+		else
+			guard_drop_overlay(name, &old);
+	}
+	if (ret)
+		err_hint("qcow2ctl recover %s", name);
 	guard_release_line(&old);
+	return ret;
 }
 
 static int prepare(const char *name, const struct guard_request *request)
@@ -163,7 +175,9 @@ static int prepare(const char *name, const struct guard_request *request)
 		ret = open_node(request->exclusive);
 	if (ret)
 		return ret;
-	drop_old_overlay(name);
+	ret = settle_old_intent(name);
+	if (ret)
+		return ret;
 	guard.line.other = request->sectors;
 	if (request->writes)
 		guard.line.copy = guard_copy_path(name, guard.device.image);
@@ -336,9 +350,7 @@ static int resume(void)
 		ret = err_errno_what(-refused, name_of(), "the kernel does not resume the new table");
 	if (!error)
 		return ret;
-	ret = err_errno_what(-error, name_of(), "cannot resume the device");
-	err_hint("qcow2ctl recover %s", name_of());
-	return ret;
+	return guard_fail_rescue(name_of(), error);
 }
 
 static void note_pause(u64 pause)
@@ -352,7 +364,7 @@ static void dismiss(void)
 	if (guard.suspended || guard.socket < 0)
 		return;
 	/* While the guardian is still there to do it, if we do not get so far. */
-	if (guard.intent)
+	if (guard.intent && !guard.unfinished)
 		guard_forget_intent(name_of(), &guard.line);
 	tell_guardian(GUARD_DONE);
 	close(guard.socket);
@@ -513,12 +525,9 @@ static int settle(int ret)
 {
 	int error = guard_rescue(name_of(), &guard.line);
 
-	guard.suspended = error;
-	if (!error)
-		return ret;
-	ret = err_errno_what(-error, name_of(), "cannot bring the device in order");
-	err_hint("qcow2ctl recover %s", name_of());
-	return ret;
+	guard.unfinished = error == -ENODATA;
+	guard.suspended = error && !guard.unfinished;
+	return error ? guard_fail_rescue(name_of(), error) : ret;
 }
 
 int guard_change(const char *name, const struct guard_request *request,

@@ -36,6 +36,8 @@
 #include "newfile.h"
 
 #define GUARD_SECONDS		30
+/* dm-clone tries again what it could not copy, for ever; after so many seconds without progress nobody waits for it. */
+#define GUARD_STALL		30
 /* How much of the time mirrors may copy, in percent; 0 is what a move sets that keeps a rate. */
 #define GUARD_SHARE		"/sys/module/dm_mirror/parameters/raid1_resync_throttle"
 #define GUARD_STATE_FOLDER	"/var/lib/qcow2ctl"
@@ -161,14 +163,19 @@ int guard_check_frozen(const struct device *device);
 int guard_load(const struct dm_device *dm, u64 sectors, const char *params);
 /* Does a file that must be there meanwhile, or @file, lie on @device? */
 int guard_check_places(const struct device *device, const char *file);
-/* One attempt of that which follows. */
-int guard_settle(const char *name, const struct guard_line *line, bool impatient);
+/* One attempt of that which follows. -EINPROGRESS: dm-clone has to copy on, and has so many regions. */
+int guard_settle(const char *name, const struct guard_line *line, bool impatient, u64 *copied);
 /* Is NAME where it was to be moved to? */
 bool guard_has_moved(const char *name, const struct guard_line *line);
 /* Where dm-clone keeps what it has copied; for the caller to free. */
 char *guard_clone_path(const char *name, const struct guard_line *line);
-/* Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. */
+/*
+ * Make it run, with the table that it has or with @line. 0, or negative errno; prints nothing. -ENODATA: it runs by
+ * dm-clone, which cannot copy the rest; what tells how it goes on must stay.
+ */
 int guard_rescue(const char *name, const struct guard_line *line);
+/* Say that guard_rescue() has failed, and what to do then. Returns an exit code. */
+int guard_fail_rescue(const char *name, int error);
 /*
  * A device that runs, after an edit that was cut off: of the two lengths of @line it gets the longer
  * one if its disk has that, as the kernel knows, and if it is the device of @line still. 0, or

@@ -38,17 +38,35 @@ static u64 seconds_now(void)
 int guard_rescue(const char *name, const struct guard_line *line)
 {
 	struct timespec pause = { .tv_nsec = RESCUE_PAUSE_NS };
-	u64 start = seconds_now(), passed = 0;
+	u64 start = seconds_now(), moved = start, passed = 0, copied = 0, before = 0;
 	int ret;
 
 	/* What is being copied comes to its end. */
-	while ((ret = guard_settle(name, line, passed > PATIENCE)) &&
+	while ((ret = guard_settle(name, line, passed > PATIENCE, &copied)) &&
 	       (passed < RESCUE_SECONDS || ret == -EINPROGRESS)) {
 		nanosleep(&pause, NULL);
 		if (ret != -EBUSY && pause.tv_nsec < 500000000)
 			pause.tv_nsec *= 2;
 		passed = seconds_now() - start;
+		if (ret != -EINPROGRESS || copied != before)
+			moved = seconds_now();
+		else if (seconds_now() - moved >= GUARD_STALL)
+			return -ENODATA;
+		before = copied;
 	}
+	return ret;
+}
+
+int guard_fail_rescue(const char *name, int error)
+{
+	int ret;
+
+	if (error == -ENODATA)
+		ret = err_fail(ERR_FAILED, name,
+			       "dm-clone cannot copy all of the old image (the kernel's log says why), and goes on over both");
+	else
+		ret = err_errno_what(-error, name, "cannot resume the device");
+	err_hint("qcow2ctl recover %s", name);
 	return ret;
 }
 
@@ -86,10 +104,11 @@ void guard_bury(const char *name)
 {
 	struct guard_line line;
 	struct dm_device dm;
+	u64 copied;
 
 	/* In a move the disk may be in parts: that is for `recover`. */
 	if (!guard_read_intent(name, &line) && !line.moves) {
-		if (dm_query(name, &dm) == -ENXIO && !guard_settle(name, &line, true)) {
+		if (dm_query(name, &dm) == -ENXIO && !guard_settle(name, &line, true, &copied)) {
 			guard_drop_overlay(name, &line);
 			guard_forget_intent(name, &line);
 		}
@@ -188,9 +207,7 @@ static void be_guardian(const char *name, const struct guard_line *line, unsigne
 	}
 	ret = guard_rescue(name, line);
 	if (ret) {
-		err_fail(ERR_FAILED, name, "the device is suspended and cannot be resumed: %s",
-			 strerror(-ret));
-		err_hint("qcow2ctl recover %s", name);
+		guard_fail_rescue(name, ret);
 		return;
 	}
 	ret = guard_fit(name, line);

@@ -333,14 +333,14 @@ static bool read_clone(const struct dm_device *top, unsigned long long *done, bo
 	return true;
 }
 
-static int settle_clone(const struct stack *s)
+static int settle_clone(const struct stack *s, u64 *copied)
 {
 	int ret = resume_part(s->real);
 	unsigned long long done = 1;
 	bool complete = false;
 
 	read_clone(&s->top, &done, &complete);
-
+	*copied = done;
 	if (!ret)
 		ret = resume_part(s->copy);
 	if (!ret && s->top.suspended)
@@ -371,17 +371,17 @@ static int settle_there(const struct stack *s)
 	return ret ? ret : remove_parts(s, false);
 }
 
-static int settle_on_the_way(const struct stack *s)
+static int settle_on_the_way(const struct stack *s, u64 *copied)
 {
 	bool clone = !strcmp(s->top.target, "clone");
 
 	if (s->line->moves && !clone)
 		return settle_back(s);
 	/* Without a way to go it is as before. */
-	return s->line->next && clone ? settle_clone(s) : settle_layer(s);
+	return s->line->next && clone ? settle_clone(s, copied) : settle_layer(s);
 }
 
-int guard_settle(const char *name, const struct guard_line *line, bool impatient)
+int guard_settle(const char *name, const struct guard_line *line, bool impatient, u64 *copied)
 {
 	MEM_FREE char *real = mem_printf("%s.real", name), *frozen = mem_printf("%s.frozen", name);
 	MEM_FREE char *copy = mem_printf("%s.copy", name);
@@ -407,7 +407,7 @@ int guard_settle(const char *name, const struct guard_line *line, bool impatient
 	else if (!ret && (!s.top.live || has_image(&s.top)))
 		ret = settle_image(&s);
 	else if (!ret)
-		ret = settle_on_the_way(&s);
+		ret = settle_on_the_way(&s, copied);
 	dm_release(&s.top);
 	dm_release(&s.below);
 	return ret;

@@ -151,6 +151,13 @@ static void rate_end(struct rate *rate)
  * How far
  */
 
+/* A smaller write may have found space again since. */
+static bool was_full(const struct status *status)
+{
+	return (status->space && !strcmp(status->space, "full")) ||
+	       (status->last && !strncmp(status->last, "nospace@", strlen("nospace@")));
+}
+
 /* The copy is full, or does not work for another reason. */
 static int give_up(const char *name, bool source)
 {
@@ -163,7 +170,7 @@ static int give_up(const char *name, bool source)
 		return err_fail(ERR_FAILED, name, "its image cannot be read");
 	if (!dm_query(copy, &dm)) {
 		status_parse(dm.status, &status);
-		full = status.space && !strcmp(status.space, "full");
+		full = was_full(&status);
 		status_release(&status);
 	}
 	dm_release(&dm);
@@ -175,6 +182,7 @@ static int wait_for(const struct move_request *request, u64 region, struct rate 
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	struct move_mirror mirror;
+	u64 moved = guard_now(), before = 0;
 	int ret;
 
 	for (;;) {
@@ -188,6 +196,12 @@ static int wait_for(const struct move_request *request, u64 region, struct rate 
 		ret = progress_step(mirror.done * region, mirror.total * region);
 		if (ret || mirror.done == mirror.total)
 			return ret;
+		if (mirror.done != before || rate->slow)
+			moved = guard_now();
+		/* The guard sees the same, and says it. */
+		else if (rate->clone && guard_now() - moved > GUARD_STALL * NS)
+			return 0;
+		before = mirror.done;
 		rate_keep(rate, mirror.done * region);
 		nanosleep(&pause, NULL);
 	}

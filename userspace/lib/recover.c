@@ -46,7 +46,7 @@ static int resume(const char *name, const struct guard_line *line)
 	int ret = guard_rescue(name, line);
 
 	if (ret)
-		return err_errno_what(-ret, name, "cannot resume the device");
+		return guard_fail_rescue(name, ret);
 	ret = guard_fit(name, line);
 	if (line->moves && guard_has_moved(name, line))
 		move_mark(line->moves, line->state);

@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Moves by dm-clone: there is no way back, and whoever is killed, the device gets to the new image. A kernel without it: no.
-# timeout=200
+# timeout=280
 # series=7.x
 
 # shellcheck source=tests/kselftest/dm-qcow2/move.sh
@@ -128,3 +128,30 @@ want "its state is left" [ ! -e i.qcow2.q.clone ]
 does detach q
 stale i.qcow2 h.raw
 ok "the layer"
+
+# What of the old image cannot be read is never copied: nobody waits for ever, and nothing is lost.
+made bad
+head -c 4M /dev/zero | tr '\0' '\5' >base.raw
+BASE=$(losetup -f --show base.raw)
+dmsetup create bad --table "0 4096 linear $BASE 0
+4096 8 error
+4104 4088 linear $BASE 4104"
+create -u -b /dev/mapper/bad -F raw o.qcow2 16M
+does attach --chain=follow --allow-under /dev o.qcow2 q
+device_io q 'write -P 9 8M 1M'
+answers 1 "dm-clone cannot copy all of the old image" move q p.qcow2 --via clone
+[[ $OUT == *"hint: qcow2ctl recover q"* && $(dmsetup table q) == *" clone "* ]] || fail "not all: $OUT"
+device_io q 'write -P 6 9M 1M' 'read -P 5 0 2M'
+answers 5 "its move by dm-clone is not at its end" interpose q --remove
+want "no intent" [ -e /run/qcow2ctl/q.intent ]
+dmsetup load bad --table "0 8192 linear $BASE 0"
+dmsetup resume bad
+does recover q
+moved p.qcow2
+device_io q 'read -P 5 0 4M' 'read -P 9 8M 1M' 'read -P 6 9M 1M' 'read -P 0 10M 6M'
+does detach q
+answers 4 "stale, its disk has moved to $DIR/p.qcow2" attach --backing /dev/mapper/bad,format=raw o.qcow2 other
+clean p.qcow2
+dmsetup remove bad
+losetup -d "$BASE"
+ok "a part that cannot be read"
