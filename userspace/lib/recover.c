@@ -203,16 +203,33 @@ static void find_states(const struct device *device)
 	}
 }
 
-static void find_all_states(void)
+/* Of a backup that ended with the machine nobody knows but the image. One that has no path now is not looked at. */
+static int find_snapshot(const struct device *device)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", device->dm.name);
+
+	if (!device->image || access(device->image, R_OK) || run_is_locked(frozen))
+		return 0;
+	return backup_recover(device->dm.name);
+}
+
+/* What a machine that went down has left of the devices that are there. */
+static int find_what_is_left(void)
 {
 	struct device *devices;
+	int ret = 0, error;
 	size_t count, i;
 
 	if (device_list(&devices, &count))
-		return;
-	for (i = 0; i < count; i++)
+		return 0;
+	for (i = 0; i < count; i++) {
 		find_states(&devices[i]);
+		error = find_snapshot(&devices[i]);
+		if (!ret)
+			ret = error;
+	}
 	device_release_list(devices, count);
+	return ret;
 }
 
 /*
@@ -308,6 +325,8 @@ int recover_devices(const char *name)
 	/* Beside the images, one of which may lie on a device that was suspended. */
 	forget_copies();
 	error = sweep();
-	find_all_states();
+	if (!ret)
+		ret = error;
+	error = find_what_is_left();
 	return ret ? ret : error;
 }

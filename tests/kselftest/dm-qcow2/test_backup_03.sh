@@ -81,7 +81,7 @@ wait "$BACKUP" || true
 # As after a reboot: nobody knows but the image.
 dmsetup remove --retry q.frozen
 rm /run/qcow2ctl/q.frozen.*
-does recover q
+does recover
 untouched
 [ ! -e b.qcow2 ] || fail "KILL: a result"
 ok "signals"

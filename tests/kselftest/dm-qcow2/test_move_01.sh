@@ -12,6 +12,15 @@
 need_module dm-mirror
 scratch ext4 500
 begun 32M -o cluster_size=32k
+head -c 8M /dev/urandom >/mnt/guest/known
+sync -f /mnt/guest
+sum=$(md5sum </mnt/guest/known)
+# content: nobody writes that file, and it has been elsewhere.
+content() {
+	echo 3 >/proc/sys/vm/drop_caches
+	[ "$(md5sum </mnt/guest/known)" = "$sum" ] || fail "another content"
+}
+
 inode=$(stat -c %t:%T /dev/mapper/q)
 does move q b.qcow2
 [[ $OUT == *"paused q for "*"paused q for "* ]] || fail "no pauses: $OUT"
@@ -19,6 +28,7 @@ moved b.qcow2
 want "another device" [ "$(stat -c %t:%T /dev/mapper/q)" = "$inode" ]
 [[ $("$QCOW2CTL" info --json ./b.qcow2) == *cluster_size*32768* ]] || fail "another cluster size"
 stale a.qcow2 b.qcow2
+content
 ok "to another image"
 
 does move q c.raw --format raw --bwlimit 16M
@@ -26,6 +36,7 @@ alone
 [[ $(dmsetup table q) == *" linear "* ]] || fail "$(dmsetup table q)"
 want "c.raw is not under it" [ -n "$(losetup -n -O NAME -j c.raw)" ]
 stale b.qcow2 c.raw
+content
 does list
 answers 1 "has no image" snapshot create q s1
 stop_writer
