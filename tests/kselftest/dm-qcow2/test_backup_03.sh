@@ -66,6 +66,21 @@ each_step view
 each_step snapshot
 ok "killed"
 
+# The result has all but its name, and is not what was written.
+STEP=$(command -v edit_step.so)
+stopped header backup q --to b.qcow2 --via snapshot
+for file in "/proc/$TOOL/fd"/*; do
+	[[ $(readlink "$file") != "$DIR/"*"(deleted)" ]] || break
+done
+printf x | dd of="$file" bs=1 seek=$(($(stat -L -c %s "$file") / 2)) conv=notrunc status=none
+kill -CONT "$TOOL"
+rc=0
+wait "$TOOL" || rc=$?
+[[ $rc = 1 && $(<said) =~ "what was written at "[0-9]+" is not what is read again" ]] || fail "verified: exit $rc: $(<said)"
+untouched
+[ ! -e b.qcow2 ] || fail "a result that is not what was written"
+ok "verified"
+
 for signal in INT TERM HUP; do
 	begun log --to b.qcow2 --bwlimit 512K
 	kill -$signal "$BACKUP"
