@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# A move is killed at each of its steps, then together with its guardian: the old image, or the new one.
+# A move is killed at each of its steps, then together with its guardian; each step fails, and meets SIGINT: the old
+# image, or the new one.
 # timeout=200
 # series=6.12
 
@@ -55,9 +56,27 @@ for step in fork link create load resume load:2 load:3 suspend message resume:2 
 	want "$step: e.qcow2 is there" [ ! -e e.qcow2 ]
 done
 ok "each step fails"
+
+# When all is copied it is too late for that.
+at=d.qcow2
+for step in fork link create load resume load:2 load:3 suspend message resume:2 resume:3 name name:2 load:4 suspend:2 \
+	suspend:3 message:2 resume:4; do
+	rc=0 new=${step/:/}.qcow2
+	disturbed $step 2 move q "$new" || rc=$?
+	if [ $rc = 0 ] && [[ $step =~ ^(name.*|load:4|suspend:.|message:2|resume:4)$ ]]; then
+		moved "$new"
+		stale "$at" "$new"
+		at=$new
+		continue
+	fi
+	[[ $rc = 1 && $OUT == *"interrupted (INT)"* ]] || fail "SIGINT at $step: exit $rc: $OUT"
+	moved "$at"
+	want "SIGINT at $step: $new is there" [ ! -e "$new" ]
+done
+ok "SIGINT at each step"
 stop_writer
 umount /mnt/guest
 want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
 does detach q
-clean d.qcow2
+clean "$at"
 ok "image and data"
