@@ -23,19 +23,29 @@
 #include "run.h"
 #include "text.h"
 
-/* Names that have a file with this suffix in a folder, NULL-terminated, for mem_free_strings(). */
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names that have a file with this suffix in a folder, in order, NULL-terminated, for mem_free_strings(). */
 static char **find_names(const char *folder, const char *suffix)
 {
 	size_t tail = strlen(suffix), len;
 	DIR *dir = opendir(folder);
-	char **names = NULL;
 	struct dirent *entry;
+	char **names = NULL;
+	size_t count = 0;
 
 	while (dir && (entry = readdir(dir))) {
 		len = strlen(entry->d_name);
-		if (len > tail && !strcmp(entry->d_name + len - tail, suffix))
-			mem_add_string(&names, mem_strndup(entry->d_name, len - tail));
+		if (len <= tail || strcmp(entry->d_name + len - tail, suffix))
+			continue;
+		mem_add_string(&names, mem_strndup(entry->d_name, len - tail));
+		count++;
 	}
+	if (count)
+		qsort(names, count, sizeof(*names), by_name);
 	if (dir)
 		closedir(dir);
 	return names;
