@@ -80,9 +80,32 @@ static char *boot_id(void)
 	return id ? id : mem_strdup("");
 }
 
-/* To a file that was not there before. 0 or negative errno. */
+/* The parameters with names that a mapped device will have after a reboot, too; for the caller to free. */
+static char *lasting_params(const char *params)
+{
+	struct table table, lasting = { 0 };
+	char *text;
+	size_t i;
+
+	if (!table_parse(params, &table))
+		return mem_strdup(params);
+	for (i = 0; i < table.nr_layers; i++) {
+		MEM_FREE char *path = device_lasting_path(table.paths[i]);
+
+		table_add_layer(&lasting, table.raw[i], path);
+	}
+	for (i = 0; i < table.nr_words; i++)
+		table_add_word(&lasting, table.words[i]);
+	text = table_format(&lasting);
+	table_release(&lasting);
+	table_release(&table);
+	return text;
+}
+
+/* To a file that was not there before. @durable: for whoever comes after a reboot. 0 or negative errno. */
 static int write_file(const char *path, const struct guard_line *line, bool durable)
 {
+	MEM_FREE char *params = durable ? lasting_params(line->params) : mem_strdup(line->params);
 	MEM_FREE char *boot = boot_id();
 	FILE *file = NULL;
 	bool failed;
@@ -95,7 +118,7 @@ static int write_file(const char *path, const struct guard_line *line, bool dura
 	if (!file)
 		return -errno;
 	fprintf(file, "%llu %llu %s\n%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", (unsigned long long)line->sectors,
-		(unsigned long long)line->other, line->readonly ? "ro" : "rw", line->params,
+		(unsigned long long)line->other, line->readonly ? "ro" : "rw", params,
 		line->copy ? line->copy : "", boot, line->state ? line->state : "",
 		line->moves ? line->moves : "", line->next ? line->next : "",
 		line->overlay ? line->overlay : "", line->moves ? OLD_COUNTS : "");

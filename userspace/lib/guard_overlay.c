@@ -36,6 +36,12 @@ char *guard_overlay(const struct newfile *file)
 	char real[PATH_MAX];
 	struct stat st;
 
+	if (file->is_block) {
+		MEM_FREE char *lasting = device_lasting_path(file->path);
+
+		if (*lasting == '/')
+			return mem_printf("0 %s", lasting);
+	}
 	if (fstat(file->fd, &st) || !realpath(folder, real))
 		return NULL;
 	return mem_printf("%llu %s/%s", file->is_block ? 0 : (unsigned long long)st.st_ino, real,

@@ -102,6 +102,31 @@ for words in "$OVERLAY 1M" "-u -b $DIR/a.qcow2 -F qcow2 $OVERLAY 16M"; do
 	[[ $OUT == *"went down"* && $OUT != *wiped* && $(magic) = QFI ]] || fail "recover, $words: $OUT"
 done
 ok "an overlay that did not get on top"
+# The mapped device with the image has another number after the reboot, and the old one is another's.
+truncate -s 24M base.raw
+loop base.raw
+mapped() { dmsetup create "$1" --table "0 49152 linear $LOOP 0"; echo "/dev/dm-$((0x$(stat -c %T "/dev/mapper/$1")))"; }
+number=$(mapped base)
+does create "$number" 16M
+attach gone "$number"
+[[ $(dmsetup table gone) == *" $number"* ]] || fail "the table: $(dmsetup table gone)"
+LD_PRELOAD=$STEP EDIT_AT=link EDIT_DO=both "$QCOW2CTL" snapshot create --external d.qcow2 gone 2>said && fail "it was not killed"
+sed '4s/.*/01234567-89ab-cdef-0123-456789abcdef/' /var/lib/qcow2ctl/gone.intent >went.down
+rm /run/qcow2ctl/gone.intent
+detach gone
+dmsetup remove base
+dmsetup create other --table "0 49152 zero"
+[ "$(mapped base)" != "$number" ] || fail "base is $number again"
+cp went.down /var/lib/qcow2ctl/gone.intent
+does recover
+[[ $OUT == *"removed $DIR/d.qcow2"* && ! -e d.qcow2 && ! -e /var/lib/qcow2ctl/gone.intent ]] || fail "recover: $OUT: $(<went.down)"
+dmsetup remove base
+dmsetup remove other
+# All of them one after the other, by their names.
+for name in a1 b2 c3; do echo broken >"/run/qcow2ctl/$name.intent"; done
+answers 1 "a1: cannot recover.*b2: .*c3: " recover
+rm /run/qcow2ctl/{a1,b2,c3}.intent
+ok "after a reboot, and in order"
 # Its image goes, and a smaller one comes under the name, before anybody recovers it.
 killed() {
 	LD_PRELOAD=$STEP EDIT_AT=header EDIT_DO=both "$QCOW2CTL" resize gone +10M 2>said && fail "it was not killed"
