@@ -88,7 +88,7 @@ static int run(void *data, char **operands)
 	if (device) {
 		ret = check_in_use(device, &result);
 	} else if (!ret) {
-		ret = edit_open_reader(&target, operands[0], true, 0);
+		ret = edit_open_reader(&target, operands[0], EDIT_READS_DAMAGED, 0);
 		if (!ret)
 			ret = check(&target, args, &result);
 		progress_clear();

@@ -27,7 +27,7 @@ static int add_extent(void *data, const struct map_extent *extent)
 static int differ_now(const char *name, const char *since, struct backup_ranges *changes)
 {
 	struct target target;
-	int ret = edit_open_reader(&target, name, false, 0), error;
+	int ret = edit_open_reader(&target, name, EDIT_READS_TABLES, 0), error;
 
 	if (!ret)
 		ret = backup_differ(&target.image, since, NULL, changes);

@@ -78,20 +78,21 @@ int edit_lock(struct image *image, bool graph)
 	return ret ? edit_refuse_locked(image, ret) : 0;
 }
 
-int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room)
+int edit_open_reader(struct target *target, const char *text, enum edit_reader what, u64 room)
 {
-	int ret = damaged ? target_open_damaged(target, text) : target_open(target, text);
+	int ret = what == EDIT_READS_DAMAGED ? target_open_damaged(target, text) :
+					       target_open(target, text);
 
-	return ret ? ret : edit_take_reader(target, damaged, room);
+	return ret ? ret : edit_take_reader(target, what, room);
 }
 
-int edit_take_reader(struct target *target, bool damaged, u64 room)
+int edit_take_reader(struct target *target, enum edit_reader what, u64 room)
 {
 	const struct image *image = &target->image;
 	int ret;
 
 	if (target->is_device)
-		return edit_hold_reader(target, damaged, room);
+		return edit_hold_reader(target, what, room);
 	if (target->device)
 		return err_fail(ERR_BUSY, image->path, "image is in use by device %s",
 				target->device);
@@ -99,7 +100,8 @@ int edit_take_reader(struct target *target, bool damaged, u64 room)
 	if (ret)
 		return edit_refuse_locked(image, ret);
 	/* It was looked at before it was locked. */
-	return damaged ? image_verify_damaged(&target->image) : image_verify(&target->image);
+	return what == EDIT_READS_DAMAGED ? image_verify_damaged(&target->image) :
+					    image_verify(&target->image);
 }
 
 int edit_check_unclean(const struct image *image)
@@ -211,9 +213,9 @@ static int open_device(struct edit *edit, edit_check *check, void *data)
 
 	edit->header = edit->image->header;
 	edit->first_size = edit->header.size;
-	if (check && !guard_sectors())
+	if (check)
 		ret = snapshot_table_read(edit->image, &edit->snapshots);
-	if (!ret && check && !guard_sectors())
+	if (!ret && check)
 		ret = check(edit, data);
 	if (!ret)
 		ret = edit_hold_device(edit);
@@ -248,6 +250,17 @@ int edit_begin(struct edit *edit, const char *text, const struct edit_options *o
 	return edit_begin_checked(edit, text, options, flags, NULL, NULL);
 }
 
+/* The image is ours: see what is in it. */
+static int begin(struct edit *edit)
+{
+	edit->header = edit->image->header;
+	edit->old_end = edit->image->end;
+	plan_init(&edit->plan, edit->image, edit->options->dry_run);
+	tables_init(&edit->tables, edit->image);
+	edit_init_mapping(edit, &edit->active);
+	return edit->flags & EDIT_HEADER ? 0 : load(edit);
+}
+
 int edit_begin_checked(struct edit *edit, const char *text, const struct edit_options *options,
 		       unsigned int flags, edit_check *check, void *data)
 {
@@ -263,14 +276,37 @@ int edit_begin_checked(struct edit *edit, const char *text, const struct edit_op
 	ret = open_image(edit, text, check, data);
 	if (!ret && !(flags & EDIT_UNCLEAN))
 		ret = edit_check_unclean(edit->image);
-	if (ret)
-		return ret;
-	edit->header = edit->image->header;
-	edit->old_end = edit->image->end;
-	plan_init(&edit->plan, edit->image, options->dry_run);
-	tables_init(&edit->tables, edit->image);
-	edit_init_mapping(edit, &edit->active);
-	return flags & EDIT_HEADER ? 0 : load(edit);
+	return ret ? ret : begin(edit);
+}
+
+static void release(struct edit *edit)
+{
+	plan_release(&edit->plan);
+	refcounts_release(&edit->counts);
+	tables_release(&edit->tables);
+	mapping_release(&edit->active);
+	snapshot_table_release(&edit->snapshots);
+	free(edit->cluster);
+	edit->cluster = NULL;
+}
+
+int edit_again(struct edit *edit)
+{
+	bool damaged = edit->flags & EDIT_UNCLEAN;
+	int ret;
+
+	edit_fit_device(edit);
+	release(edit);
+	edit->committed = false;
+	edit->snapshots_dirty = false;
+	edit->snapshots_hoff = 0;
+	edit->snapshots_len = 0;
+	/* What the next one does can be interrupted until its own header is written. */
+	progress_end();
+	progress_start(edit->options->progress,
+		       edit->target.device ? edit->target.device : edit->image->path);
+	ret = damaged ? image_verify_damaged(edit->image) : image_verify(edit->image);
+	return ret ? ret : begin(edit);
 }
 
 int edit_end(struct edit *edit, int ret)
@@ -284,13 +320,7 @@ int edit_end(struct edit *edit, int ret)
 		err_debug("%s: cannot cut it: %s", image->path, strerror(errno));
 	edit_fit_device(edit);
 	progress_clear();
-	plan_release(&edit->plan);
-	refcounts_release(&edit->counts);
-	tables_release(&edit->tables);
-	mapping_release(&edit->active);
-	snapshot_table_release(&edit->snapshots);
-	free(edit->cluster);
-	edit->cluster = NULL;
+	release(edit);
 	error = target_close(&edit->target);
 	progress_end();
 	return ret ? ret : error;

@@ -7,6 +7,7 @@
  *	edit_begin()	open, lock, verify; read counts, L1 table, snapshot table
  *	...		change header, active, snapshots, counts in memory
  *	edit_commit()	write all that has changed to free clusters, then the header
+ *	edit_again()	another edit of the image as it is now, before anybody else gets it
  *	edit_end()	give everything back; what was not committed never was
  *
  * Functions returning int print their error and return an exit code.
@@ -68,6 +69,13 @@ struct edit {
  */
 typedef int edit_check(struct edit *edit, void *data);
 
+/* What somebody reads who writes nothing. */
+enum edit_reader {
+	EDIT_READS_TABLES,
+	EDIT_READS_COUNTS,	/* and counts all clusters, for check_run() */
+	EDIT_READS_DAMAGED,	/* the same of a damaged image, too */
+};
+
 /* @edit is for edit_end() also after an error. */
 int edit_begin(struct edit *edit, const char *target, const struct edit_options *options,
 	       unsigned int flags);
@@ -75,6 +83,8 @@ int edit_begin(struct edit *edit, const char *target, const struct edit_options 
 int edit_begin_checked(struct edit *edit, const char *target, const struct edit_options *options,
 		       unsigned int flags, edit_check *check, void *data);
 int edit_commit(struct edit *edit);
+/* After a commit: once more from the start, with the same image, device and locks; nothing is opened for that. */
+int edit_again(struct edit *edit);
 /* The code of the whole edit: @ret, or that of what failed at its end. */
 int edit_end(struct edit *edit, int ret);
 
@@ -96,9 +106,9 @@ int edit_check_size(const struct edit *edit, u64 size);
  * no edit, but refused as one. @room: so long are the results that will be printed
  * until then. target_close() also after an error.
  */
-int edit_open_reader(struct target *target, const char *text, bool damaged, u64 room);
+int edit_open_reader(struct target *target, const char *text, enum edit_reader what, u64 room);
 /* The same after target_open() or target_open_damaged(). */
-int edit_take_reader(struct target *target, bool damaged, u64 room);
+int edit_take_reader(struct target *target, enum edit_reader what, u64 room);
 /*
  * Suspend the device of an image that is open, and make it ours. @options, flags and first size as
  * in @edit, which has its snapshot table by then.
@@ -107,11 +117,11 @@ int edit_hold_device(struct edit *edit);
 /* Before it is resumed: its table fits the disk as it is now. @ret as for edit_end(). */
 void edit_fit_device(struct edit *edit);
 /* Suspend the device of an image that is only read, unless nobody writes to it anyway. */
-int edit_hold_reader(struct target *target, bool damaged, u64 room);
+int edit_hold_reader(struct target *target, enum edit_reader what, u64 room);
 
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
-/* The same for a file of a device that is suspended: QEMU's bytes beside the kernel's. */
+/* QEMU's bytes beside the kernel's, of a file that image_open_direct() opened before its device was suspended. */
 int edit_share(struct image *image, bool graph);
 /* The kernel holds its bytes on the file that a device uses: is it this one? */
 int edit_check_file(const struct image *image);

@@ -27,7 +27,9 @@ static int open_of_device(struct edit_data *data, const char *name)
 	ret = path ? image_open(&data->image, path) :
 		     err_fail(ERR_FAILED, name, "its table names no data file");
 	device_release(&device);
-	return ret ? ret : edit_check_file(&data->image);
+	if (!ret)
+		ret = edit_check_file(&data->image);
+	return ret ? ret : image_open_direct(&data->image, false);
 }
 
 static int open_named(struct edit_data *data, const struct image *image)

@@ -30,18 +30,15 @@ static u64 most(u64 a, u64 b)
 	return a > b ? a : b;
 }
 
-/* What a check, or a walk through the tables, has in memory at most, roughly. */
-static u64 estimate_reader(const struct image *image, bool checks)
+/* What a check, or a walk through the tables, has in memory at most, roughly. L1 tables end at 32 MiB. */
+static u64 estimate_reader(const struct image *image, enum edit_reader what)
 {
 	const struct qcow2_header *h = &image->header;
-	u64 clusters = qcow2_to_clu(&image->geo, image->end);
-	u64 counts = (clusters << h->refcount_order) / 8;
-	u64 bytes = MEMORY_LEAST + 4 * h->l1_size * (u64)sizeof(__be64);
+	bool counts = what != EDIT_READS_TABLES;
+	u64 bytes = MEMORY_LEAST + (counts ? 16 : 4) * h->l1_size * (u64)sizeof(__be64);
 
-	if (!checks)
-		bytes += 4 * (counts + clusters);
 	bytes += least((u64)h->l1_size * image->geo.cluster_size, TABLES_BYTES);
-	return least(bytes, MEMORY_MOST) + (checks ? check_memory(image, false) : 0);
+	return bytes + (counts ? check_memory(image, false) : 0);
 }
 
 /* What an edit has in memory at most, roughly, but for what its check has. */
@@ -84,18 +81,15 @@ static int estimate_edit(const struct edit *edit, u64 *bytes)
 }
 
 /* Whoever made the image says how long it is. */
-static int refuse_counts(const struct target *target, bool repairs)
+static int refuse_counts(const struct target *target, bool writes, bool has_other_way)
 {
-	u64 bytes = check_memory(&target->image, repairs);
+	u64 bytes = check_memory(&target->image, writes);
 
 	if (bytes <= MEMORY_MOST)
 		return 0;
 	err_fail(ERR_FAILED, target->device, "the counts of its clusters need %llu MiB while it is suspended",
 		 (unsigned long long)(bytes >> 20));
-	if (repairs)
-		err_hint("detach it before");
-	else
-		err_hint("check --online does it without a pause");
+	err_hint(has_other_way ? "check --online does it without a pause" : "detach it before");
 	return ERR_FAILED;
 }
 
@@ -111,11 +105,8 @@ int edit_check_file(const struct image *image)
 
 int edit_share(struct image *image, bool graph)
 {
-	int ret = image_open_direct(image, false);
+	int ret = lock_take_edit(image->fd, graph);
 
-	if (ret)
-		return ret;
-	ret = lock_take_edit(image->fd, graph);
 	if (!ret)
 		ret = lock_share(image->fd, LOCK_WRITER);
 	return ret ? edit_refuse_locked(image, ret) : 0;
@@ -136,8 +127,8 @@ int edit_hold_device(struct edit *edit)
 	int ret = edit_check_file(edit->image);
 
 	if (!ret && mends)
-		ret = refuse_counts(&edit->target, true);
-	if (!ret && !guard_sectors())
+		ret = refuse_counts(&edit->target, true, false);
+	if (!ret)
 		ret = estimate_edit(edit, &request.memory);
 	if (ret)
 		return ret;
@@ -149,7 +140,10 @@ int edit_hold_device(struct edit *edit)
 		return err_fail(ERR_POLICY, edit->target.device, "an attached disk cannot have size 0");
 	if (edit->first_size != edit->header.size && !edit->options->dry_run)
 		request.sectors = edit->first_size >> QCOW2_SECTOR_BITS;
-	ret = guard_suspend(edit->target.device, &request);
+	/* No path leads to it any more, and the guardian has it closed before he says that he is there. */
+	ret = image_open_direct(edit->image, false);
+	if (!ret)
+		ret = guard_suspend(edit->target.device, &request);
 	if (ret)
 		return ret;
 	edit->target.is_held = true;
@@ -163,15 +157,16 @@ void edit_fit_device(struct edit *edit)
 
 	if (!edit->target.is_held || !edit->committed || image_verify_damaged(image))
 		return;
-	guard_want(image->header.size == old ? 0 : image->header.size >> QCOW2_SECTOR_BITS);
+	if (image->header.size != old)
+		guard_want(image->header.size >> QCOW2_SECTOR_BITS);
 }
 
-int edit_hold_reader(struct target *target, bool damaged, u64 room)
+int edit_hold_reader(struct target *target, enum edit_reader what, u64 room)
 {
 	struct guard_request request = { .seconds = GUARD_SECONDS, .layered = true, .text = room };
 	struct image *image = &target->image;
 	struct device device;
-	bool readonly;
+	bool damaged = what == EDIT_READS_DAMAGED, readonly;
 	int ret = device_get(target->device, &device);
 
 	if (ret)
@@ -189,10 +184,10 @@ int edit_hold_reader(struct target *target, bool damaged, u64 room)
 		if (ret)
 			return edit_refuse_locked(image, ret);
 	} else {
-		request.memory = estimate_reader(image, damaged);
+		request.memory = estimate_reader(image, what);
 		ret = edit_check_file(image);
-		if (!ret && damaged)
-			ret = refuse_counts(target, false);
+		if (!ret && what != EDIT_READS_TABLES)
+			ret = refuse_counts(target, false, damaged);
 		if (!ret)
 			ret = guard_suspend(target->device, &request);
 		if (ret)

@@ -24,7 +24,6 @@
 #include "run.h"
 
 static struct {
-	unsigned int depth;
 	struct device device;
 	struct guard_line line;
 	char *real;			/* name of the part that has the image, NULL: @device itself */
@@ -391,7 +390,6 @@ static void give_back(void)
 	device_release(&guard.device);
 	guard_release_line(&guard.line);
 	free(guard.real);
-	guard.depth = 0;
 }
 
 static int end(void)
@@ -421,24 +419,11 @@ static int end(void)
 
 int guard_suspend(const char *name, const struct guard_request *request)
 {
-	int ret;
+	int ret = begin(name, request, NULL, NULL);
 
-	if (guard.depth) {
-		guard.depth++;
-		return 0;
-	}
-	ret = begin(name, request, NULL, NULL);
-	if (!ret) {
-		guard.depth = 1;
-		return 0;
-	}
-	end();
+	if (ret)
+		end();
 	return ret;
-}
-
-void guard_keep(void)
-{
-	guard.depth++;
 }
 
 void guard_want(u64 sectors)
@@ -453,12 +438,12 @@ void guard_renew(void)
 
 u64 guard_sectors(void)
 {
-	return guard.depth ? guard.sectors : 0;
+	return guard.sectors;
 }
 
 int guard_resume(void)
 {
-	return --guard.depth ? 0 : end();
+	return end();
 }
 
 int guard_reload(const char *name, const struct guard_request *request, guard_make *make,

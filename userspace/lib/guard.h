@@ -67,20 +67,15 @@ struct guard_request {
 	const struct newfile *overlay;
 };
 
-/*
- * Suspend. A second call while the first is in force has no effect but that two
- * guard_resume() are needed. After an error nothing is suspended.
- */
+/* Suspend, one device at a time. After an error nothing is suspended. */
 int guard_suspend(const char *name, const struct guard_request *request);
-/* It stays suspended for one guard_resume() more. */
-void guard_keep(void);
 /* The table that it is to have from guard_resume() on: the same line, so long. 0: as long as before guard_suspend(). */
 void guard_want(u64 sectors);
 /* Nothing of the image is corrupt any more: a device that is read-only since then gets its table anew. */
 void guard_renew(void);
 /* Resume. With the wanted table, or the old one if the kernel does not take it: that is an error. */
 int guard_resume(void);
-/* Is it suspended here? Then its number of sectors, else 0. */
+/* Of the device that is suspended. */
 u64 guard_sectors(void);
 
 /*

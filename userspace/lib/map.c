@@ -151,7 +151,7 @@ static int open_layers(struct map *map, u64 room)
 	int ret = map->table ? open_lower_layers(map) : 0;
 
 	if (!ret)
-		ret = edit_take_reader(&map->target, false, room);
+		ret = edit_take_reader(&map->target, EDIT_READS_TABLES, room);
 	if (!ret)
 		ret = map_layer_load(&map->layers[0]);
 	return ret || map->table ? ret : open_lower_layers(map);

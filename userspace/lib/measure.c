@@ -158,7 +158,7 @@ int measure_image(const char *text, struct measure *measure)
 	MEM_FREE char *path = mem_printf("%s%s", strchr(text, '/') ? "" : "./", text);
 	struct census census = { 0 };
 	struct target target;
-	int ret = edit_open_reader(&target, path, false, 0);
+	int ret = edit_open_reader(&target, path, EDIT_READS_COUNTS, 0);
 
 	if (!ret)
 		ret = take_census(&census, &target.image);

@@ -111,13 +111,13 @@ static int mend_leaks(struct repair *repair)
  * Rounds
  */
 
-static int release(struct repair *repair, int ret)
+/* What a round has found. */
+static void forget(struct repair *repair)
 {
-	ret = edit_end(&repair->edit, ret);
 	check_release(&repair->check);
 	check_counts_release(&repair->counts);
 	check_tables_release(&repair->tables);
-	return ret;
+	*repair = (struct repair){ .edit = repair->edit };
 }
 
 static bool is_marked(const struct repair *repair)
@@ -151,27 +151,22 @@ static int fail_errors(const struct repair *repair, bool leaks_only)
 	return ret;
 }
 
-static int first_error(int ret, int later)
-{
-	return ret ? ret : later;
-}
-
 int repair_image(const char *target, const struct edit_options *options, bool leaks_only,
 		 struct repair_result *result)
 {
-	struct repair repair;
-	bool left = true, held = false;
-	int ret = 0, i;
+	struct repair repair = { 0 };
+	bool left = true;
+	int ret, i;
 
 	memset(result, 0, sizeof(*result));
+	ret = edit_begin(&repair.edit, target, options,
+			 EDIT_GRAPH | EDIT_UNCLEAN | EDIT_HEADER | EDIT_ONLINE);
+	/* Nobody writes to what is half repaired. */
 	for (i = 0; !ret && left && i < MAX_ROUNDS; i++) {
-		memset(&repair, 0, sizeof(repair));
-		ret = edit_begin(&repair.edit, target, options,
-				 EDIT_GRAPH | EDIT_UNCLEAN | EDIT_HEADER | EDIT_ONLINE);
-		/* Nobody writes to what is half repaired. */
-		if (!ret && !held && repair.edit.target.is_held) {
-			guard_keep();
-			held = true;
+		if (i) {
+			forget(&repair);
+			repair.edit.flags |= EDIT_HEADER;
+			ret = edit_again(&repair.edit);
 		}
 		if (!ret)
 			ret = do_round(&repair, leaks_only, &left);
@@ -182,13 +177,14 @@ int repair_image(const char *target, const struct edit_options *options, bool le
 		}
 		if (!ret && (left ? i == MAX_ROUNDS - 1 : repair.check.errors))
 			ret = fail_errors(&repair, leaks_only);
-		ret = release(&repair, ret);
 		if (options->dry_run)
 			break;
 	}
-	if (held && !ret && !left)
+	if (repair.edit.target.is_held && !ret && !left)
 		guard_renew();
-	return held ? first_error(ret, guard_resume()) : ret;
+	ret = edit_end(&repair.edit, ret);
+	forget(&repair);
+	return ret;
 }
 
 int repair_marked(const char *path)

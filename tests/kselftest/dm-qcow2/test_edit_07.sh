@@ -98,6 +98,7 @@ truncate -s 512G a.qcow2
 attach q a.qcow2
 answers 1 "counts of its clusters need [0-9]{4} MiB.*hint: check --online" check q
 answers 1 "counts of its clusters need [0-9]{4} MiB.*hint: detach it" repair q
+answers 1 "counts of its clusters need [0-9]{4} MiB.*hint: detach it" measure /dev/mapper/q
 [[ $OUT != *paused* ]] || fail "paused for it"
 detach q
 truncate -s 4G a.qcow2
