@@ -24,7 +24,7 @@ for ((at = 0; at < 8; at++)); do
 	EDIT_DEVICES+=" $LOOP"
 done
 export EDIT_DEVICES
-for edit in delete create grow repair external ${QCOW2_FULL:+device}; do
+for edit in delete create grow repair external device; do
 	want "killed in $edit" steps kill "$edit"
 	ok "$edit while fio verifies"
 done

@@ -33,7 +33,7 @@ ok "an image on the device"
 want "killed in shrink" steps both shrink
 ok "shrink of a device that nobody has open"
 writer /dev/mapper/q
-for edit in grow ${QCOW2_FULL:+create delete repair external}; do
+for edit in grow create delete repair; do
 	want "killed in $edit" steps both "$edit"
 	ok "$edit under a writer"
 done
@@ -154,4 +154,7 @@ does attach small.qcow2 gone
 want "attach leaves an intent" [ ! -e /run/qcow2ctl/gone.intent ]
 does detach gone
 ok "another device has the name"
+# Last of all: the image on top is another one then.
+want "killed in external" steps both external
+ok "external under a writer"
 written
