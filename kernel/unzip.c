@@ -57,7 +57,21 @@ static bool inflate_deflate(const struct qcow2_unzip_job *job, const u8 *in)
 	return done == size && (ret == Z_OK || ret == Z_STREAM_END || ret == Z_BUF_ERROR);
 }
 
-/* Frame by frame, each straight into the cluster, which is its window. */
+/*
+ * Each frame goes straight into the cluster, which is its window. QEMU's decoder does the same
+ * with a frame that tells the length of its content, and takes any window then; for all others it
+ * wants one of its own, of 128 MiB at most (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
+ */
+static bool has_good_window(const u8 *in, u32 len)
+{
+	zstd_frame_header header;
+
+	return !zstd_get_frame_header(&header, in, len) &&
+	       (header.frameContentSize != ZSTD_CONTENTSIZE_UNKNOWN ||
+		header.windowSize <= SZ_128M);
+}
+
+/* Frame by frame. */
 static bool inflate_zstd(const struct qcow2_unzip_job *job, const u8 *in)
 {
 	u32 size = job->zipped.size, left = job->zipped.len, done = 0;
@@ -69,7 +83,7 @@ static bool inflate_zstd(const struct qcow2_unzip_job *job, const u8 *in)
 		return false;
 	while (done < size) {
 		frame = zstd_find_frame_compressed_size(in, left);
-		if (zstd_is_error(frame) || !frame || frame > left)
+		if (zstd_is_error(frame) || !frame || frame > left || !has_good_window(in, frame))
 			return false;
 		n = zstd_decompress_dctx(dctx, job->out->data + done, size - done, in, frame);
 		if (zstd_is_error(n))

@@ -53,6 +53,12 @@ def zstd(data, checksum=0, sized=1):
     return target.raw[:length]
 
 
+def wide(frame, length=None):
+    """Return a frame that does not say how long its content is with a window of 256 MiB, and perhaps with the length."""
+    kind, size = (frame[4], b"") if length is None else (frame[4] | 0x80, struct.pack("<I", length))
+    return frame[:4] + bytes([kind, 18 << 3]) + size + frame[6:]
+
+
 def skippable(length):
     """Return a zstd frame to be skipped."""
     return struct.pack("<II", 0x184D2A53, length) + DICE.randbytes(length)
@@ -135,8 +141,9 @@ def good_zstd():
             yield zstd(text(seed), checksum), None, text(seed)
             frame = zstd(text(seed), checksum, 0)
             yield frame, None, text(seed)
-            # The largest window that QEMU takes: 128 MiB.
+            # The largest window that QEMU takes: 128 MiB; or any, where the frame says how long its content is.
             yield frame[:5] + bytes([17 << 3]) + frame[6:], None, text(seed)
+            yield wide(frame, CLUSTER), None, text(seed)
     noise = DICE.randbytes(CLUSTER)
     yield zstd(noise), None, noise
     yield zstd(text(1)) + DICE.randbytes(20000), None, text(1)
@@ -174,6 +181,8 @@ def bad_zstd():
     yield zstd(text(72, CLUSTER + 1)), None
     yield zstd(text(72, CLUSTER - 1)) + zstd(b"ab"), None
     yield zstd(b"a" * (1 << 26)), None
+    yield wide(zstd(text(76), 0, 0)), None
+    yield skippable(9) + wide(zstd(text(77), 1, 0)), None
     yield whole, len(whole) // 2
     yield whole[:-1] + bytes([whole[-1] ^ 1]), None
     yield whole[:5000] + bytes(100) + whole[5100:], None
