@@ -73,8 +73,9 @@ const struct cli_command cmd_changes = {
 	.action = "list changes",
 	.synopsis = "NAME",
 	.summary = "List what of a disk was written since a checkpoint",
-	.text = "KIND is data, or zero for what reads as zeros now. A number needs layer era, which knows\n"
-		"whole blocks; since a snapshot whole clusters are known.\n",
+	.text = "KIND is data, or zero for what reads as zeros now, or at the point that a backup copies or\n"
+		"serves (by a view). A number needs layer era, which knows whole blocks; since a snapshot whole\n"
+		"clusters are known.\n",
 	.options = options,
 	.min_operands = 1,
 	.max_operands = 1,

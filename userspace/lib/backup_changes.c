@@ -13,6 +13,7 @@
 #include "edit.h"
 #include "err.h"
 #include "map.h"
+#include "mem.h"
 
 /* A discard has at most so much (kernel/limits.c). */
 #define DISCARD_BYTES	(1ULL << 30)
@@ -144,9 +145,24 @@ int backup_changes_of(const struct backup_point *point, const char *since,
 	return ret;
 }
 
+/* The snapshot that is described: that of a view, or of a frozen point, which somebody may read by NBD; or NULL. */
+static const char *snapshot_shown(const struct device *device)
+{
+	MEM_FREE char *frozen = mem_printf("%s.frozen", device->dm.name);
+	struct dm_device dm;
+	bool shows;
+
+	if (device_view(device))
+		return device_view(device);
+	shows = !dm_query(frozen, &dm) && device_shows_point(&dm);
+	dm_release(&dm);
+	return shows ? BACKUP_TAG : NULL;
+}
+
 int backup_changes(const char *name, const char *since, struct backup_ranges *ranges)
 {
 	struct backup_ranges changes = { 0 };
+	const char *shown;
 	struct device device;
 	int ret = device_get(name, &device);
 	bool by_era, mapped = true;
@@ -155,18 +171,18 @@ int backup_changes(const char *name, const char *since, struct backup_ranges *ra
 	memset(ranges, 0, sizeof(*ranges));
 	if (ret)
 		return device_fail(ret, name);
+	shown = snapshot_shown(&device);
 	by_era = backup_era_number(since, &number);
 	if (!device.image)
 		ret = err_fail(ERR_FAILED, name, "device has no image");
 	else if (by_era)
 		ret = backup_era_changes(name, number, &changes);
-	else if (device_view(&device))
-		ret = differ_frozen(&device, since, device_view(&device), &changes);
+	else if (shown)
+		ret = differ_frozen(&device, since, shown, &changes);
 	else
 		ret = differ_now(name, since, &changes);
 	if (!ret)
-		ret = device_view(&device) ?
-			      map_run_frozen(&device, device_view(&device), add_extent, ranges) :
+		ret = shown ? map_run_frozen(&device, shown, add_extent, ranges) :
 			      map_run_device(&device, add_extent, ranges);
 	if (!ret && by_era)
 		ret = is_mapped(&device, &mapped);

@@ -75,6 +75,14 @@ bool device_is_private(const struct dm_device *dm)
 	return has_our_uuid(dm) && has_end(dm->name, '.') && has_end(dm->uuid, '-');
 }
 
+/* NAME.real may be called NAME.frozen for a while: the uuid counts. */
+bool device_shows_point(const struct dm_device *dm)
+{
+	const char *end = strrchr(dm->uuid, '-');
+
+	return dm->live && dm->target && !strcmp(dm->target, DEVICE_TARGET) && end && !strcmp(end, "-frozen");
+}
+
 /* A device that was made by hand, with a layer of ours over its image. */
 static bool has_our_layer(const struct dm_device *dm)
 {

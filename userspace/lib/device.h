@@ -42,6 +42,8 @@ extern const struct out_field device_list_fields[];
 
 /* Is it a part of another device of ours? By its name and uuid; @dm may be that of a query that failed. */
 bool device_is_private(const struct dm_device *dm);
+/* Does it show a snapshot as NAME.frozen, a point in time? A layer's part of that name has another target. */
+bool device_shows_point(const struct dm_device *dm);
 int device_get(const char *name, struct device *device);
 int device_get_number(unsigned int major, unsigned int minor, struct device *device);
 void device_release(struct device *device);

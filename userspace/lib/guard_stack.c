@@ -73,12 +73,6 @@ static bool has_image(const struct dm_device *dm)
 	return dm->live && dm->target && !strcmp(dm->target, DEVICE_TARGET);
 }
 
-/* NAME.real may be called NAME.frozen for a while (restore_names()). */
-static bool is_view(const struct dm_device *dm)
-{
-	return has_image(dm) && ends_with(dm->uuid, "-frozen");
-}
-
 static bool runs(const struct dm_device *dm)
 {
 	return dm->live && !dm->suspended;
@@ -97,7 +91,7 @@ static int remove_part(const char *name, bool keep_view)
 	struct dm_device dm;
 	int ret = dm_query(name, &dm);
 
-	if (!ret && device_is_private(&dm) && !(keep_view && is_view(&dm))) {
+	if (!ret && device_is_private(&dm) && !(keep_view && device_shows_point(&dm))) {
 		dm_clear(name);
 		ret = dm_remove(name, false);
 		if (ret == -EBUSY)

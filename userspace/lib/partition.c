@@ -101,3 +101,18 @@ int partition_remove(const struct device *device, bool deferred)
 	dm_settle();
 	return ret;
 }
+
+void partition_warn(const char *name)
+{
+	struct device device;
+	struct dm_device map;
+	char **next;
+	int ret = device_get(name, &device);
+
+	for (next = device.partition_names; !ret && next && *next; next++) {
+		if (!dm_query(*next, &map) && map.open_count > 0)
+			err_warn(*next, "what is on this partition is not frozen: in the snapshot it is as after a loss of power");
+		dm_release(&map);
+	}
+	device_release(&device);
+}

@@ -13,5 +13,7 @@
 int partition_add(const struct device *device);
 /* Remove the maps that the device has; 0 or a negative errno, some may be gone then. */
 int partition_remove(const struct device *device, bool deferred);
+/* Before a point in time of device NAME: warn if somebody uses a map, since what is on that is not frozen with NAME. */
+void partition_warn(const char *name);
 
 #endif

@@ -14,6 +14,7 @@
 #include <time.h>
 #include "err.h"
 #include "mem.h"
+#include "partition.h"
 #include "snapshot_edit.h"
 
 static int refuse_data_file(const struct edit *edit)
@@ -41,6 +42,16 @@ static int check_create(struct edit *edit, void *data)
 	if (snapshot_table_has_tag(&edit->snapshots, tag))
 		return err_fail(ERR_POLICY, edit->image->path, "there is a snapshot '%s' already", tag);
 	return 0;
+}
+
+/* The device still runs. */
+static int check_before(struct edit *edit, void *data)
+{
+	int ret = check_create(edit, data);
+
+	if (!ret && edit->target.is_device && !edit->options->nolockfs)
+		partition_warn(edit->target.device);
+	return ret;
 }
 
 /* The disk's L1 table once more, at a place of its own. */
@@ -98,7 +109,7 @@ int snapshot_create(const char *target, const char *tag, const struct edit_optio
 {
 	struct edit edit;
 	int ret = edit_begin_checked(&edit, target, options,
-				     EDIT_ONLINE | EDIT_LAYERED, check_create, (void *)tag);
+				     EDIT_ONLINE | EDIT_LAYERED, check_before, (void *)tag);
 
 	if (!ret)
 		ret = create(&edit, tag);

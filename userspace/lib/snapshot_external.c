@@ -10,6 +10,7 @@
 #include "lock.h"
 #include "mem.h"
 #include "out.h"
+#include "partition.h"
 #include "progress.h"
 #include "run.h"
 #include "snapshot_external.h"
@@ -119,6 +120,8 @@ static int put_on_top(const char *name, struct newfile *file, const struct edit_
 	struct overlay overlay = { .file = file, .image = IMAGE_CLOSED };
 	int ret;
 
+	if (!options->nolockfs)
+		partition_warn(name);
 	progress_start(options->progress, name);
 	ret = guard_reload(name, &request, name_overlay, &overlay);
 	progress_end();

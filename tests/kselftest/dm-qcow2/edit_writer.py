@@ -20,14 +20,18 @@ def block(number, version):
     return (b"%08d %010d " % (number, version)).ljust(64, b".") * (BLOCK // 64)
 
 
-def read_back(file, number, version):
-    """Tell whether the disk has the block in this version; 0: nobody has written it."""
+def read(file, number):
+    """Return what the disk has there; what is behind the end reads as zeros later."""
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    found = os.pread(file, BLOCK, number * BLOCK)
-    right = found == block(number, version) if version else not found.strip(b"\0")
-    if not right:
-        print(f"# block {number}: {found[:20]} instead of version {version}")
-    return right
+    return os.pread(file, BLOCK, number * BLOCK).ljust(BLOCK, b"\0")
+
+
+def is_there(file, number, wanted):
+    """Tell whether the disk has this block."""
+    found = read(file, number)
+    if found != wanted:
+        print(f"# block {number}: {found[:20]} instead of {wanted[:20]}")
+    return found == wanted
 
 
 def main():
@@ -35,20 +39,22 @@ def main():
     path, end = sys.argv[1:3]
     pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0
     dice = random.Random("edit")
-    versions = {}
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_DSYNC, 0o644)
+    content = [read(file, number) for number in range(BLOCKS)]
+    written = []
     version = 0
     while not os.path.exists(end):
         version += 1
         number = dice.randrange(BLOCKS)
-        os.pwrite(file, block(number, version), number * BLOCK)
-        versions[number] = version
-        number = dice.choice(list(versions))
-        if not read_back(file, number, versions[number]):
+        content[number] = block(number, version)
+        os.pwrite(file, content[number], number * BLOCK)
+        written.append(number)
+        number = dice.choice(written)
+        if not is_there(file, number, content[number]):
             return 1
         time.sleep(pause)
     print(f"# {version} blocks written")
-    return 0 if all(read_back(file, number, versions.get(number, 0)) for number in range(BLOCKS)) else 1
+    return 0 if all(is_there(file, number, content[number]) for number in range(BLOCKS)) else 1
 
 
 if __name__ == "__main__":

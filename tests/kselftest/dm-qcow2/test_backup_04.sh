@@ -52,6 +52,11 @@ same c.qcow2 model.raw
 same d.qcow2 model.raw
 ok "a layer that comes or goes meanwhile"
 
+does snapshot create q s1
+head -c 64k /dev/urandom >piece
+for file in /dev/mapper/q model.raw; do
+	dd if=piece of=$file bs=64k count=1 seek=64 oflag=direct conv=notrunc status=none
+done
 begun log --nbd "unix:$DIR/socket"
 for ((at = 0; at < 100; at++)); do
 	[ ! -S socket ] || break
@@ -60,6 +65,12 @@ done
 cp model.raw point.raw
 exercise q model.raw 5 60
 answers 5 "at work" backup q --nbd "unix:$DIR/other"
+# What they say has changed is of the point, not of what has become of it.
+blkdiscard -o 4M -l 64K /dev/mapper/q
+dd if=/dev/zero of=model.raw bs=64k count=1 seek=64 conv=notrunc status=none
+does changes q --since s1 --json
+[[ $OUT == '['*'{ "start": 4194304, "length": 65536, "data": true, "zero": false}'*']' && $OUT != *start*start* ]] ||
+	fail "changes at the point: $OUT"
 [[ $(nbdinfo --size "nbd+unix:///?socket=$DIR/socket") = 8388608 ]] || fail "nbdinfo"
 nbdcopy "nbd+unix:///?socket=$DIR/socket" nbd.raw || fail "nbdcopy"
 cmp nbd.raw point.raw || fail "nbdcopy got something else"
@@ -67,6 +78,8 @@ qemu-img compare -f raw -F raw "nbd+unix:///?socket=$DIR/socket" point.raw >/dev
 kill -INT "$BACKUP"
 ended 0
 [ ! -e socket ] || fail "the socket is left"
+does changes q --since s1 --json
+[[ $OUT == *start*start* ]] || fail "changes after it: $OUT"
 touch taken
 answers 4 "exists already" backup q --nbd "unix:$DIR/taken"
 answers 1 "within 1 seconds" backup q --nbd "unix:$DIR/socket" --deadline 1

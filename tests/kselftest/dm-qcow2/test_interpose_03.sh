@@ -95,9 +95,17 @@ need_module dm-era
 truncate -s 8M state.raw
 device=$LOOP
 loop state.raw
-does interpose q era --state "$LOOP"
-device_io q 'write -P 3 1M 1M' 'read -P 3 1M 1M'
-does interpose q --remove
+NUMBER=$(number q)
+remember
+for words in "raw --table" linear "delay --ms 0" "flakey --up 100 --down 0" "era --state $LOOP"; do
+	table=() layer=${words%% *}
+	[ "$layer" != raw ] || table=('linear {DEV} 0') layer=linear
+	# shellcheck disable=SC2086 # words
+	put_in "$layer" $words "${table[@]}"
+	device_io q 'write -P 3 1M 1M' 'read -P 3 1M 1M'
+	does interpose q --remove
+	as_before
+done
 device_io q 'read -P 3 1M 1M'
 answers 5 "Device or resource busy" interpose q era --state "$device"
 mkfs.ext4 -qF "$LOOP"

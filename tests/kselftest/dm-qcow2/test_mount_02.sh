@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# mount -t qcow2 that is ended, alone or with all that it runs, between its attach and the mark that takes the device away with its last user.
+# A snapshot of a device with partitions in use warns; mount -t qcow2 that is ended, alone or with all that it runs, between its attach and the mark that takes the device away with its last user.
 #
 # series=6.1
 
@@ -19,8 +19,18 @@ printf 'label: gpt\n- 24M\n' | sfdisk -q --no-reread --no-tell-kernel /dev/mappe
 "$QCOW2CTL" detach g
 "$QCOW2CTL" attach --partscan guest.qcow2 g >/dev/null
 mkfs.ext4 -qF /dev/mapper/gp1
-"$QCOW2CTL" detach g
 mkdir mnt
+
+# A snapshot freezes what is on the device itself.
+warns() { "$QCOW2CTL" snapshot create g "$@" 2>out && grep -q "^qcow2ctl: gp1: warning: .* is not frozen" out; }
+mount /dev/mapper/gp1 mnt
+warns s1 || fail "a mounted partition: $(<out)"
+! warns s2 --nolockfs || fail "asked for: $(<out)"
+warns --external over.qcow2 || fail "an overlay: $(<out)"
+umount mnt
+! warns s3 || fail "nothing is mounted: $(<out)"
+"$QCOW2CTL" detach g
+ok "a snapshot of partitions"
 
 # Its attach ends late.
 ln -sf "$PWD/late" /usr/sbin/qcow2ctl
