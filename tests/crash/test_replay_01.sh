@@ -23,7 +23,7 @@ for name in $workloads; do
 	truncate -s 2G "$temp/$name.log"
 	disks+=(--disk "$temp/$name.log")
 done
-"$tree/scripts/vm-run" --kernel 6.12 --mem 1536 --timeout "${QCOW2_FULL:+1}280" --out "$temp/out" \
+"$tree/scripts/vm-run" --kernel 6.12 --mem 1536 --timeout "${QCOW2_FULL:+1}450" --out "$temp/out" \
 	--env "WORKLOADS=$workloads" ${QCOW2_FULL:+--env QCOW2_FULL=1} "${disks[@]}" "$here/record.sh" >"$temp/record" 2>&1 ||
 	{ sed 's/^/# /' "$temp/record"; echo "not ok 1 recording"; echo "1..1"; exit 1; }
 mkdir "$temp/kept"
@@ -71,7 +71,7 @@ for name in $workloads; do
 	fi
 done
 cp "$temp/out/base.qcow2" "$temp/kept/"
-if "$tree/scripts/vm-run" --kernel 6.12 --mem 1024 --timeout "${QCOW2_FULL:+1}280" --rw "$temp/kept" "$here/again.sh" "$temp/kept" \
+if "$tree/scripts/vm-run" --kernel 6.12 --mem 1024 --timeout "${QCOW2_FULL:+1}450" --rw "$temp/kept" "$here/again.sh" "$temp/kept" \
 	>"$temp/again" 2>&1; then
 	report 0 "$(grep "^# " "$temp/again" | tail -n 1 | cut -c3-)"
 else
