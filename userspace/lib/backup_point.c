@@ -23,7 +23,6 @@
 #include "lock.h"
 #include "mem.h"
 #include "newfile.h"
-#include "partition.h"
 #include "run.h"
 #include "snapshot_edit.h"
 #include "snapshot_table.h"
@@ -497,8 +496,6 @@ static int freeze_layer(struct backup_point *point)
 
 	init_layer(&layer, point->request->name, point->request);
 	layer.cow = point->store_beside ? point->store : NULL;
-	if (!layer.nolockfs)
-		partition_warn(layer.name);
 	ret = interpose_insert(&layer);
 	if (ret)
 		return ret;

@@ -15,6 +15,7 @@
 #include "kmsg.h"
 #include "mem.h"
 #include "module.h"
+#include "partition.h"
 #include "text.h"
 
 #define MEMORY		(4U << 20)
@@ -119,6 +120,8 @@ static int prepare(const struct device *device, void *data)
 
 	if (ret)
 		return ret;
+	if (recipe->freezes && !in->request->nolockfs)
+		partition_warn(device->dm.name);
 	dm_prepare();
 	in->sectors = device->dm.sectors;
 	if (recipe->state)

@@ -27,6 +27,10 @@ mount /dev/mapper/gp1 mnt
 warns s1 || fail "a mounted partition: $(<out)"
 ! warns s2 --nolockfs || fail "asked for: $(<out)"
 warns --external over.qcow2 || fail "an overlay: $(<out)"
+need_module dm-snapshot
+"$QCOW2CTL" interpose g snapshot 2>out
+grep -q "gp1: .* is not frozen" out || fail "layer snapshot: $(<out)"
+"$QCOW2CTL" interpose g --remove 2>out
 umount mnt
 ! warns s3 || fail "nothing is mounted: $(<out)"
 "$QCOW2CTL" detach g
