@@ -5,7 +5,8 @@
 # In the machine: run every workload on an image over dm-log-writes: the image is the block device, or a
 # file in an ext4 on it. Or it has a data file, and a program that serves both logs them.
 #
-# Each of WORKLOADS has a disk of its own for the log (VM_DISKS); medium and journal go to VM_OUT.
+# Each of WORKLOADS has a disk of its own for the log (VM_DISKS); the last disk gets the media, one behind the other, since
+# a disk takes a moment for what a shared folder takes ten seconds for. Journals go to VM_OUT.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
@@ -19,10 +20,17 @@ commits=${QCOW2_FULL:+300}
 commits=${commits:-60}
 medium_kib=49152
 read -ra logs <<<"$VM_DISKS"
+media=${logs[-1]}
+medium=0
 scratch ext4
 need_module dm-log-writes
 ramdisk 1 64
 mkdir below above
+# What is not written is poison, so that it shows.
+python3 -c "
+with open('poison', 'wb') as file:
+    for _ in range($medium_kib):
+        file.write(b'\xa5' * 1024)"
 create base.qcow2 16M
 # The base has numbers that no write has.
 qemu-io -c 'write -P 187 0 12M' base.qcow2 >/dev/null
@@ -39,9 +47,7 @@ begin() {
 	shift 2
 	dmsetup create medium --table "0 $((medium_kib * 2)) linear /dev/ram1 0"
 	DEVICES+=(medium)
-	# What is not written is poison, so that it shows.
-	head -c ${medium_kib}K /dev/zero | tr '\0' '\245' |
-		dd of=/dev/mapper/medium bs=1M iflag=fullblock oflag=direct status=none
+	dd if=poison of=/dev/mapper/medium bs=1M oflag=direct status=none
 	IMAGE=/dev/mapper/medium
 	if [ "$on" = file ]; then
 		mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/mapper/medium
@@ -68,7 +74,8 @@ begin() {
 	fi
 	[ "$on" != file ] || umount below
 	sync
-	dd if=/dev/mapper/medium of="$VM_OUT/$name.medium" bs=1M iflag=direct status=none
+	dd if=/dev/mapper/medium of="$media" bs=1M seek=$((medium * medium_kib / 1024)) iflag=direct oflag=direct status=none
+	medium=$((medium + 1))
 	dmsetup create logged --table "0 $((medium_kib * 2)) log-writes /dev/mapper/medium ${logs[0]}"
 	DEVICES+=(logged)
 	IMAGE=/dev/mapper/logged

@@ -17,15 +17,22 @@ workloads="allocate cow subcluster snapshot compressed mixed growth suspend file
 workloads=${*:-$workloads}
 
 echo "KTAP version 1"
-disks=()
+disks=() recorded=() mib=48	# a medium
 for name in $workloads; do
 	[[ $name != datafile* ]] || continue
 	truncate -s 2G "$temp/$name.log"
 	disks+=(--disk "$temp/$name.log")
+	recorded+=("$name")
 done
+truncate -s "$((mib * ${#recorded[@]}))M" "$temp/media"
 "$tree/scripts/vm-run" --kernel 6.12 --mem 1536 --timeout "${QCOW2_FULL:+1}450" --out "$temp/out" \
-	--env "WORKLOADS=$workloads" ${QCOW2_FULL:+--env QCOW2_FULL=1} "${disks[@]}" "$here/record.sh" >"$temp/record" 2>&1 ||
+	--env "WORKLOADS=$workloads" ${QCOW2_FULL:+--env QCOW2_FULL=1} "${disks[@]}" --disk "$temp/media" \
+	"$here/record.sh" >"$temp/record" 2>&1 ||
 	{ sed 's/^/# /' "$temp/record"; echo "not ok 1 recording"; echo "1..1"; exit 1; }
+for at in "${!recorded[@]}"; do
+	dd if="$temp/media" of="$temp/out/${recorded[at]}.medium" bs=1M skip=$((at * mib)) count=$mib status=none
+done
+rm "$temp/media"
 mkdir "$temp/kept"
 
 # replay NAME: leaves what it says, and whether all is well.
