@@ -7,7 +7,8 @@ inject.py OUT STEPS IMAGE...
 
 IMAGE is NAME=FILE[,BASE], and NAME ends in -loop when it is to be a block device. For each kind of
 operation and error, once and for ever, the first to the last operation is failed, or STEPS of them,
-of the second image on two (0: all). OUT gets, for each run, the content that reads see and the durable content, and in
+of the second image on two (0: all). On the first image the commits fail, too, that only a write with FUA
+has asked for. OUT gets, for each run, the content that reads see and the durable content, and in
 runs.json what the guest was told. judge.py looks at it.
 """
 
@@ -23,6 +24,7 @@ import threading
 import time
 
 import faultfile
+import fua
 
 BLKZEROOUT, BLKDISCARD = 0x127f, 0x1277
 FOLDER = "/mnt/fault"
@@ -56,6 +58,10 @@ SCRIPT = (
     ("read", 4096, 64),
     ("read", 5952, 1600),
 )
+FUA = [step for step, (operation, *_) in enumerate(SCRIPT) if operation == "fua"]
+# What fails in the commits that only the first or second of them asks for.
+AIMED = ((0, "sync", "EIO", False), (0, "write", "EIO", False), (1, "sync", "EIO", False), (1, "write", "ENOSPC", True))
+NEVER = 3600000     # ms until the timer commits: only who asks for a commit gets one
 
 
 def dmsetup(*words, table=None, good=True):
@@ -104,11 +110,13 @@ class Retry(threading.Thread):
 class Guest:
     """Who uses the device, and what it was told."""
 
-    def __init__(self, sectors, mend):
-        self.sectors, self.mend = sectors, mend
+    def __init__(self, sectors, served):
+        self.sectors, self.served = sectors, served
         self.buffer = mmap.mmap(-1, sectors * 512)
         self.journal = []
         self.number = 0
+        self.spent = []         # operations below of each step
+        self.met = 0            # failures below, of the step that was aimed at
         self.uncommitted = False
         self.fd = -1
 
@@ -135,7 +143,7 @@ class Guest:
             if operation == "write":
                 os.pwrite(self.fd, memoryview(self.buffer)[:count * 512], sector * 512)
             elif operation == "fua":
-                os.pwritev(self.fd, [memoryview(self.buffer)[:count * 512]], sector * 512, os.RWF_DSYNC)
+                fua.write(self.fd, self.buffer, count * 512, sector * 512)
             else:
                 fcntl.ioctl(self.fd, BLKZEROOUT if operation == "zero" else BLKDISCARD,
                             struct.pack("QQ", sector * 512, count * 512))
@@ -158,7 +166,7 @@ class Guest:
         clean = "clean=yes" in dmsetup("status", "q")
         self.uncommitted |= not clean
         if dmsetup("resume", "q", good=False):
-            self.mend()
+            self.served.mend()
             dmsetup("resume", "q")
         self.journal.append(("flush", 0, 0, 0, 0 if clean else 5))
 
@@ -184,9 +192,12 @@ class Guest:
             tags.append(-1 if data == b"\xbb" * 512 else number if data == data[:16] * 32 else -2)
         return tags
 
-    def run(self):
-        """Do the script."""
-        for operation, *where in SCRIPT:
+    def run(self, fault, aim):
+        """Do the script; @fault is for the step @aim, and counts from its start."""
+        for step, (operation, *where) in enumerate(SCRIPT):
+            before, fired = dict(self.served.counts), self.served.fired
+            if fault and step == aim:
+                self.served.arm(fault[0], before[fault[0]] + fault[1], *fault[2:])
             if operation == "flush":
                 self.flush()
             elif operation == "suspend":
@@ -195,6 +206,9 @@ class Guest:
                 self.read(*where)
             else:
                 self.change(operation, *where)
+            self.spent.append({kind: count - before[kind] for kind, count in self.served.counts.items()})
+            if step == aim:
+                self.met = self.served.fired - fired
 
 
 class Injector:
@@ -207,7 +221,7 @@ class Injector:
         self.loop = None
         self.runs = []
 
-    def attach(self, fault):
+    def attach(self, fault, aim):
         """Attach; tell whether that worked."""
         path = FOLDER + faultfile.NAME
         if self.name.endswith("-loop"):
@@ -219,7 +233,8 @@ class Injector:
         full = "full_timeout 60"
         if fault and fault[3]:
             full = "full_timeout 1" if fault[1] % 2 else "when_full error"
-        table = f"0 8192 qcow2 {1 + len(self.base)} qcow2 {path}{below} 4 {full} commit_ms 200"
+        timer = 200 if aim is None else NEVER
+        table = f"0 8192 qcow2 {1 + len(self.base)} qcow2 {path}{below} 4 {full} commit_ms {timer}"
         return not dmsetup("create", "q", table=table, good=False)
 
     def detach(self):
@@ -237,22 +252,23 @@ class Injector:
                 file.write(memoryview(data)[:self.served.end])
                 file.truncate(len(data))
 
-    def run(self, fault):
-        """Do one run with a fault; return how many operations of each kind there were."""
+    def run(self, fault, aim=None):
+        """Do one run with a fault, of the step @aim only; return the numbers of operations, and of each step."""
         with open(self.file, "rb") as file:
             self.served.load(file.read())
         subprocess.run(("sync", "-f", FOLDER), check=False)
         kernel_log()
         log = []
-        if fault:
+        if fault and aim is None:
             self.served.arm(*fault)
-        guest = Guest(8192, self.served.mend)
-        run = {"image": self.name, "base": bool(self.base), "fault": fault, "attached": self.attach(fault), "fired": 0}
+        guest = Guest(8192, self.served)
+        run = {"image": self.name, "base": bool(self.base), "fault": fault, "aim": aim,
+               "attached": self.attach(fault, aim), "fired": 0}
         start = time.monotonic()
         if run["attached"]:
             guest.open()
             with Retry() if fault and fault[2] == "ENOSPC" and not fault[3] else contextlib.nullcontext():
-                guest.run()
+                guest.run(fault, aim)
             guest.close()
             # What is told from now on the status may not have seen: the timer commits when it likes.
             log = kernel_log()
@@ -265,16 +281,16 @@ class Injector:
             self.loop = None
         counts, run["fired at all"] = dict(self.served.counts), self.served.fired
         run["name"] = f"{self.name}.{len(self.runs)}"
-        run["journal"], run["uncommitted"] = guest.journal, guest.uncommitted
+        run["journal"], run["uncommitted"], run["met"] = guest.journal, guest.uncommitted, guest.met
         run["log"], run["late"] = ([line for line in lines if "qcow2" in line] for lines in (log, kernel_log()))
         self.save(run["name"])
         self.runs.append(run)
         run["seconds"] = time.monotonic() - start
-        return counts
+        return counts, guest.spent
 
     def all(self, steps):
         """Let everything fail."""
-        counts = self.run(None)
+        counts, _ = self.run(None)
         for kind, error in FAULTS:
             for for_ever in (False, True):
                 numbers = range(1, counts[kind] + 1)
@@ -282,7 +298,19 @@ class Injector:
                     numbers = sorted({1 + (len(numbers) - 1) * at // (steps - 1) for at in range(steps)})
                 for number in numbers:
                     self.run((kind, number, error, for_ever))
-        return self.runs
+
+    def aim(self, steps):
+        """Let the last operation fail that a write with FUA asks for; without @steps each of them."""
+        _, spent = self.run(None, FUA[0])
+        for which, kind, *how in AIMED:
+            last = spent[FUA[which]][kind]
+            for number in range(last if steps else 1, last + 1):
+                self.run((kind, number, *how), FUA[which])
+                # Its clusters may share a commit, or not: then there was less to do this time.
+                while not self.runs[-1]["met"] and number > 1:
+                    number -= 1
+                    self.runs.pop()
+                    self.run((kind, number, *how), FUA[which])
 
 
 def main():
@@ -293,7 +321,11 @@ def main():
     runs = []
     start = time.monotonic()
     for number, image in enumerate(images):
-        runs += Injector(served, out, image).all(min(int(steps), 2) if number else int(steps))
+        injector = Injector(served, out, image)
+        injector.all(min(int(steps), 2) if number else int(steps))
+        if not number or not int(steps):
+            injector.aim(int(steps))
+        runs += injector.runs
     subprocess.run(("umount", FOLDER), check=True)
     with open(f"{out}/runs.json", "w", encoding="ascii") as file:
         json.dump(runs, file)

@@ -6,7 +6,7 @@
 No content may hold an error, whatever failed (leaks are allowed); what an answered flush covered must
 be in the durable content; a sector is as some write left it that may have happened; reads agreed with
 the writes; nothing failed in silence, and the mode, its one log line and its event are those of the
-first cause.
+first cause. A write with FUA whose own commit failed was answered with an error.
 """
 
 import json
@@ -191,6 +191,15 @@ class Judge:
         if error == "ENOSPC" and not for_ever and kind != "sync" and bad and not run["uncommitted"]:
             yield f"no space once became an error: {bad}"
 
+    @staticmethod
+    def aimed(run):
+        """Look at a write with FUA whose commit had to fail."""
+        operation, sector, _, _, error = run["journal"][run["aim"]]
+        if not run["met"]:
+            yield f"{operation} of sector {sector}: nothing failed below"
+        elif error != (ENOSPC if run["fault"][2] == "ENOSPC" else EIO):
+            yield f"{operation} of sector {sector}: its commit failed, and it was answered with {error}"
+
     def judge(self, run):
         """Yield what is wrong with a run."""
         sectors = Sectors(self.start[run["image"]])
@@ -199,6 +208,8 @@ class Judge:
         yield from self.image(run, "durable", sectors)
         if run["attached"]:
             yield from self.state(run)
+            if run["fault"] and run["aim"] is not None:
+                yield from self.aimed(run)
         elif not run["fired at all"]:
             yield "not attached"
 
