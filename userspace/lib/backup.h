@@ -49,6 +49,8 @@ struct backup_range {
 struct backup_ranges {
 	struct backup_range *list;	/* in the order of the disk */
 	size_t count;
+	size_t room;			/* of the list, which does not grow then, if not 0 */
+	struct backup_range last;	/* of more than that, which are only counted */
 };
 
 /* What has changed since a checkpoint; backup_ranges_release() also after an error. */

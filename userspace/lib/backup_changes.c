@@ -17,6 +17,8 @@
 
 /* A discard has at most so much (kernel/limits.c). */
 #define DISCARD_BYTES	(1ULL << 30)
+#define FIRST_RANGES	10000
+#define MOST_RANGES	((1U << 30) / sizeof(struct backup_range))
 
 static int add_extent(void *data, const struct map_extent *extent)
 {
@@ -24,16 +26,49 @@ static int add_extent(void *data, const struct map_extent *extent)
 	return 0;
 }
 
+typedef int look_up(const struct device *device, const char *since, struct backup_ranges *ranges);
+
+/*
+ * What is found while a device is suspended takes memory that has to be there before. So it is looked up a second
+ * time if that was too little, and again if what its writers have added is more than a quarter.
+ */
+static int look_up_now(const struct device *device, const char *since, struct backup_ranges *ranges, look_up *look)
+{
+	size_t room = FIRST_RANGES;
+	int ret;
+
+	for (;;) {
+		backup_ranges_reserve(ranges, room);
+		ret = look(device, since, ranges);
+		if (!ret && !backup_ranges_is_short(ranges))
+			return 0;
+		if (!ret && ranges->count > MOST_RANGES)
+			ret = err_fail(ERR_FAILED, device->dm.name, "its changes need %zu MiB while it is suspended",
+				       ranges->count * sizeof(*ranges->list) >> 20);
+		room = ranges->count + ranges->count / 4;
+		if (ret) {
+			backup_ranges_release(ranges);
+			return ret;
+		}
+	}
+}
+
 /* From a snapshot to the disk as it is now. */
-static int differ_now(const char *name, const char *since, struct backup_ranges *changes)
+static int differ_now(const struct device *device, const char *since, struct backup_ranges *changes)
 {
 	struct target target;
-	int ret = edit_open_reader(&target, name, EDIT_READS_TABLES, 0), error;
+	int ret = edit_open_reader(&target, device->dm.name, EDIT_READS_STATES, 0), error;
 
 	if (!ret)
 		ret = backup_differ(&target.image, since, NULL, changes);
 	error = target_close(&target);
 	return ret ? ret : error;
+}
+
+static int map_now(const struct device *device, const char *since, struct backup_ranges *ranges)
+{
+	(void)since;
+	return map_run_device(device, add_extent, ranges);
 }
 
 /* To another snapshot, or to what is not written. */
@@ -88,7 +123,7 @@ static int find_changes(const struct backup_point *point, const char *since,
 		return backup_era_changes(device->dm.name, number, changes);
 	/* The layer lets no discard through: what differs now includes what differed then. */
 	if (point->kind == BACKUP_SNAPSHOT)
-		return differ_now(device->dm.name, since, changes);
+		return look_up_now(device, since, changes, differ_now);
 	return differ_frozen(device, since,
 			     point->kind == BACKUP_VIEW ? BACKUP_TAG : device_view(device), changes);
 }
@@ -99,7 +134,7 @@ static int map_point(const struct backup_point *point, struct backup_ranges *ran
 
 	/* In the same way, what has data then had it at the point, or reads as what was there. */
 	if (point->kind == BACKUP_SNAPSHOT)
-		return map_run_device(device, add_extent, ranges);
+		return look_up_now(device, NULL, ranges, map_now);
 	return map_run_frozen(device, point->kind == BACKUP_VIEW ? BACKUP_TAG : device_view(device),
 			      add_extent, ranges);
 }
@@ -180,10 +215,10 @@ int backup_changes(const char *name, const char *since, struct backup_ranges *ra
 	else if (shown)
 		ret = differ_frozen(&device, since, shown, &changes);
 	else
-		ret = differ_now(name, since, &changes);
+		ret = look_up_now(&device, since, &changes, differ_now);
 	if (!ret)
 		ret = shown ? map_run_frozen(&device, shown, add_extent, ranges) :
-			      map_run_device(&device, add_extent, ranges);
+			      look_up_now(&device, NULL, ranges, map_now);
 	if (!ret && by_era)
 		ret = is_mapped(&device, &mapped);
 	if (!ret && by_era)

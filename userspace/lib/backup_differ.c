@@ -123,23 +123,12 @@ static int compare(const struct image *image, struct state *from, struct state *
 static void add_growth(const struct image *image, const struct state *from, const struct state *to,
 		       struct backup_ranges *changes)
 {
-	struct backup_ranges all = { 0 };
 	u64 begin = from->size & ~(u64)(image->geo.cluster_size - 1);
-	size_t i;
 
 	if (to->size <= from->size)
 		return;
-	for (i = 0; i < changes->count; i++) {
-		const struct backup_range *range = &changes->list[i];
-		u64 end = range->start + range->length;
-
-		if (range->start < begin)
-			backup_ranges_add(&all, range->start,
-					  (end < begin ? end : begin) - range->start, true);
-	}
-	backup_ranges_add(&all, begin, to->size - begin, true);
-	backup_ranges_release(changes);
-	*changes = all;
+	backup_ranges_end(changes, begin);
+	backup_ranges_add(changes, begin, to->size - begin, true);
 }
 
 int backup_differ(const struct image *image, const char *from, const char *to,

@@ -8,9 +8,17 @@
 #include "backup_ranges.h"
 #include "mem.h"
 
+static struct backup_range *last_of(struct backup_ranges *ranges)
+{
+	if (backup_ranges_is_short(ranges))
+		return &ranges->last;
+	return ranges->count ? &ranges->list[ranges->count - 1] : NULL;
+}
+
 void backup_ranges_add(struct backup_ranges *ranges, u64 start, u64 length, bool data)
 {
-	struct backup_range *last = ranges->count ? &ranges->list[ranges->count - 1] : NULL;
+	const struct backup_range range = { start, length, data };
+	struct backup_range *last = last_of(ranges);
 
 	if (!length)
 		return;
@@ -18,8 +26,33 @@ void backup_ranges_add(struct backup_ranges *ranges, u64 start, u64 length, bool
 		last->length += length;
 		return;
 	}
-	ranges->list = mem_grow(ranges->list, ranges->count, sizeof(*ranges->list));
-	ranges->list[ranges->count++] = (struct backup_range){ start, length, data };
+	if (!ranges->room)
+		ranges->list = mem_grow(ranges->list, ranges->count, sizeof(*ranges->list));
+	ranges->count++;
+	*last_of(ranges) = range;
+}
+
+void backup_ranges_end(struct backup_ranges *ranges, u64 end)
+{
+	/* Those that are only counted are too many by some then. */
+	if (backup_ranges_is_short(ranges))
+		return;
+	while (ranges->count && last_of(ranges)->start >= end)
+		ranges->count--;
+	if (ranges->count && last_of(ranges)->start + last_of(ranges)->length > end)
+		last_of(ranges)->length = end - last_of(ranges)->start;
+}
+
+void backup_ranges_reserve(struct backup_ranges *ranges, size_t room)
+{
+	backup_ranges_release(ranges);
+	ranges->list = mem_zalloc(room * sizeof(*ranges->list));
+	ranges->room = room;
+}
+
+bool backup_ranges_is_short(const struct backup_ranges *ranges)
+{
+	return ranges->room && ranges->count > ranges->room;
 }
 
 void backup_ranges_release(struct backup_ranges *ranges)

@@ -8,8 +8,16 @@
 
 #include "backup.h"
 
+/*
+ * Empty, and with memory for so many that nothing more is allocated: for what is looked up while a device is
+ * suspended. If there are more in the end, backup_ranges_is_short(), they are counted and not there.
+ */
+void backup_ranges_reserve(struct backup_ranges *ranges, size_t room);
+bool backup_ranges_is_short(const struct backup_ranges *ranges);
 /* Behind all that there is; joined with the last one if it goes on. */
 void backup_ranges_add(struct backup_ranges *ranges, u64 start, u64 length, bool data);
+/* Nothing from @end on. */
+void backup_ranges_end(struct backup_ranges *ranges, u64 end);
 /* Of @ranges what lies in @wanted, too. */
 void backup_ranges_cut(struct backup_ranges *ranges, const struct backup_ranges *wanted);
 /*

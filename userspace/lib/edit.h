@@ -72,7 +72,8 @@ typedef int edit_check(struct edit *edit, void *data);
 /* What somebody reads who writes nothing. */
 enum edit_reader {
 	EDIT_READS_TABLES,
-	EDIT_READS_COUNTS,	/* and counts all clusters, for check_run() */
+	EDIT_READS_STATES,	/* and those of a snapshot beside them */
+	EDIT_READS_COUNTS,	/* the tables, and counts all clusters, for check_run() */
 	EDIT_READS_DAMAGED,	/* the same of a damaged image, too */
 };
 

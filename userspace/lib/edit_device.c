@@ -30,14 +30,21 @@ static u64 most(u64 a, u64 b)
 	return a > b ? a : b;
 }
 
+static bool reads_counts(enum edit_reader what)
+{
+	return what == EDIT_READS_COUNTS || what == EDIT_READS_DAMAGED;
+}
+
 /* What a check, or a walk through the tables, has in memory at most, roughly. L1 tables end at 32 MiB. */
 static u64 estimate_reader(const struct image *image, enum edit_reader what)
 {
 	const struct qcow2_header *h = &image->header;
-	bool counts = what != EDIT_READS_TABLES;
+	bool counts = reads_counts(what);
 	u64 bytes = MEMORY_LEAST + (counts ? 16 : 4) * h->l1_size * (u64)sizeof(__be64);
 
 	bytes += least((u64)h->l1_size * image->geo.cluster_size, TABLES_BYTES);
+	if (what == EDIT_READS_STATES)
+		bytes *= 2;
 	return bytes + (counts ? check_memory(image, false) : 0);
 }
 
@@ -186,7 +193,7 @@ int edit_hold_reader(struct target *target, enum edit_reader what, u64 room)
 	} else {
 		request.memory = estimate_reader(image, what);
 		ret = edit_check_file(image);
-		if (!ret && what != EDIT_READS_TABLES)
+		if (!ret && reads_counts(what))
 			ret = refuse_counts(target, false, damaged);
 		if (!ret)
 			ret = guard_suspend(target->device, &request);
