@@ -11,7 +11,10 @@
 
 cycles=40
 [ -z "${QCOW2_FULL:-}" ] || cycles=1000
-layers=(linear "delay --ms 0" "flakey --up 100 --down 0" linear era)
+layers=(linear "delay --ms 0" "flakey --up 100 --down 0" snapshot era linear "mirror --to copy.raw" raw)
+declare -A targets=([snapshot]=snapshot-origin [raw]=linear)
+need_module dm-snapshot
+need_module dm-mirror
 scratch ext4
 create base.qcow2 6M
 io base.qcow2 'write -P 1 0 4M'
@@ -28,10 +31,12 @@ done ) &
 WRITER=$!
 for ((cycle = 0; cycle < cycles; cycle++)); do
 	read -ra words <<<"${layers[cycle % ${#layers[@]}]}"
+	[ "${words[0]}" != raw ] || words+=(--table ' linear {DEV} 0')
+	rm -f copy.raw
 	does interpose q "${words[@]}"
 	[[ $OUT =~ paused\ q\ for ]] || fail "cycle $cycle: ${words[*]}: $OUT"
 	# The first of each kind is looked at.
-	[ $cycle -ge ${#layers[@]} ] || stands "${words[0]}"
+	[ $cycle -ge ${#layers[@]} ] || stands "${targets[${words[0]}]:-${words[0]}}"
 	does interpose q --remove
 	[ -e "/proc/$WRITER" ] || fail "cycle $cycle: the writer has ended"
 done
