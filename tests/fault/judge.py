@@ -3,7 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """Judge the runs that inject.py wrote down: judge.py FOLDER, with base.qcow2 in it.
 
-No content may hold an error, whatever failed (leaks are allowed); what an answered flush covered must
+No content may hold an error, whatever failed (leaks are allowed, as many as leaks.py says); what an answered flush covered must
 be in the durable content; a sector is as some write left it that may have happened; reads agreed with
 the writes; nothing failed in silence, and the mode, its one log line and its event are those of the
 first cause. A write with FUA whose own commit failed was answered with an error.
@@ -16,6 +16,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../crash"))
+import leaks  # noqa: E402 pylint: disable=import-error,wrong-import-position
 
 EIO, ENOSPC = 5, 28
 
@@ -67,6 +70,16 @@ def told_of(run, when=("log", "late")):
     return [line for name in when for line in run[name] if "mode is" in line]
 
 
+def staged(run):
+    """
+    Return the changes of a run that may not have been committed, or not have given back what they replace: those since
+    the last flush but one.
+    """
+    flushes = [at for at, (operation, *_, error) in enumerate(run["journal"]) if operation == "flush" and not error]
+    changes = run["journal"][flushes[-2] if len(flushes) > 1 else 0:]
+    return [(sector, count) for operation, sector, count, *_ in changes if operation not in ("flush", "read")]
+
+
 def last_of(run):
     """Return what its status said of the last fault."""
     return re.search(r"last=(\S+)", run["status"]).group(1)
@@ -113,6 +126,9 @@ class Judge:
             return
         if check.returncode == 3 and not run["fired at all"]:
             yield f"{what}: leaks, and nothing had failed: {check.stdout.strip()}"
+        most = leaks.bound(leaks.geometry(f"{self.folder}/{run['name']}.{what}"), staged(run))
+        if leaks.found(check.stdout) > most:
+            yield f"{what}: {leaks.found(check.stdout)} leaks, more than {most}"
         for at, tag in enumerate(self.guest(run, what)):
             if tag not in sectors.allowed(at):
                 yield f"{what}: sector {at} holds {tag}, not one of {sorted(sectors.allowed(at))}"
