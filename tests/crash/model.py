@@ -23,6 +23,7 @@ class Sectors:
         self.flushes = journal["flushes"]
         self.sectors = journal["sectors"]
         self.durable = [0] * len(self.operations)
+        self.marks = 0              # flushes that have completed
         self.base = base
         self.good = None            # the content that was found good last
         self.narrowed = set()       # sectors that may hold less since then
@@ -67,6 +68,23 @@ class Sectors:
         """A mark was found in the log."""
         if text.startswith("f"):
             self.flushed(int(text[1:]))
+            self.marks = max(self.marks, int(text[1:]) + 1)
+
+    def staged(self):
+        """
+        Return the changes, (sector, sectors), that may be in memory only, or have not given back what they replace.
+
+        Each thread may have a flush under way that began before the last mark, or after a mark that comes; and what
+        a flush covers has given back what it replaced when one is through that began behind it.
+        """
+        others = len(self.operations)
+        last = self.marks + others
+        changes = []
+        for thread, operations in enumerate(self.operations):
+            first = self.flushes[self.marks - 1 - 2 * others - 1][thread] if self.marks > 2 * others + 1 else 0
+            end = self.flushes[last][thread] + 1 if last < len(self.flushes) else len(operations)
+            changes += [(sector, count) for sector, count, _ in operations[first:end]]
+        return changes
 
     def check(self, path):
         """Return what is wrong with the content of a raw disk, or None."""
@@ -137,6 +155,10 @@ class Database:
             for name in self.FILES + ("rows.db-shm",):
                 if os.path.exists(f"{folder}/{name}"):
                     os.unlink(f"{folder}/{name}")
+
+    def staged(self):
+        """Nobody knows what the filesystem has under way."""
+        return None
 
     def rows(self, path):
         """Look at all rows."""

@@ -8,7 +8,7 @@ replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--file NAME | --data SECTOR]
 MEDIUM is changed. The log is that of dm-log-writes. MEDIUM is an image, or with --file an ext4 with the
 image in it, or with --data an image and from that sector on its data file, of which each has its own
 barriers. What is discarded may hold anything afterwards: poison. At each point qemu-img must find no
-errors (leaks are allowed), and the disk must be what the journal allows, see model.py.
+errors (leaks are allowed, as many as leaks.py says), and the disk must be what the journal allows, see model.py.
 
 A point is a write or discard after which the medium is not what it was, and it is looked at when all
 barriers and marks that follow have been seen, just before the next one. With --data also as it is
@@ -31,6 +31,7 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+import leaks  # noqa: E402 pylint: disable=import-error,wrong-import-position
 import medium  # noqa: E402 pylint: disable=import-error,wrong-import-position
 import model  # noqa: E402 pylint: disable=import-error,wrong-import-position
 import writelog  # noqa: E402 pylint: disable=import-error,wrong-import-position
@@ -147,6 +148,12 @@ class Replay:
         if check.returncode not in (0, 3):
             return check.stdout.decode(errors="replace").strip()
         self.leaks += check.returncode == 3
+        staged = self.model.staged()
+        leaked = leaks.found(check.stdout.decode(errors="replace"))
+        if staged is not None:
+            most = leaks.bound(leaks.geometry(image), staged)
+            if leaked > most:
+                return f"{leaked} leaks, more than {most}"
         disk = self.content(self.options(image))
         self.kept(disk, where, "disks")
         return self.model.check(disk)
