@@ -11,8 +11,9 @@
  * RWF_DSYNC. A discarded range must read as zeros or unchanged (what does not
  * fill a cluster has no effect), so the model takes over what the device says.
  *
- * blkmodel [-s SEED] [-n OPERATIONS] [-t THREADS] [-m MAX-SECTORS] [-d] [-w] DEVICE MODEL
+ * blkmodel [-s SEED] [-n OPERATIONS] [-t THREADS] [-m MAX-SECTORS] [-p MS] [-d] [-w] DEVICE MODEL
  *	-d no discards and zeroing	-w whole ranges: one thread, unaligned ranges of any length
+ *	-p each thread pauses for so long after a request
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,6 +37,7 @@ static struct {
 	unsigned long operations;
 	unsigned int threads;
 	unsigned int max_sectors;
+	unsigned int pause_ms;
 	bool no_discard;
 	bool whole;
 	int device;
@@ -207,6 +209,8 @@ static void *work(void *arg)
 		default:
 			good = write_range(w, sector, count);
 		}
+		if (run.pause_ms)
+			usleep(run.pause_ms * 1000);
 	}
 	return NULL;
 }
@@ -254,7 +258,7 @@ static int parse(int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "s:n:t:m:dw")) != -1) {
+	while ((option = getopt(argc, argv, "s:n:t:m:p:dw")) != -1) {
 		switch (option) {
 		case 's':
 			run.seed = strtoull(optarg, NULL, 10);
@@ -267,6 +271,9 @@ static int parse(int argc, char **argv)
 			break;
 		case 'm':
 			run.max_sectors = strtoul(optarg, NULL, 10);
+			break;
+		case 'p':
+			run.pause_ms = strtoul(optarg, NULL, 10);
 			break;
 		case 'd':
 			run.no_discard = true;
@@ -292,7 +299,7 @@ int main(int argc, char **argv)
 
 	if (at < 0 || !run.threads || !run.max_sectors || run.max_sectors > MAX_BYTES / 512) {
 		fprintf(stderr, "usage: blkmodel [-s SEED] [-n OPERATIONS] [-t THREADS] %s\n",
-			"[-m SECTORS] [-dw] DEVICE MODEL");
+			"[-m SECTORS] [-p MS] [-dw] DEVICE MODEL");
 		return 2;
 	}
 	run.device = open(argv[at], O_RDWR | O_DIRECT);

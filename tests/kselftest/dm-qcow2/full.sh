@@ -37,12 +37,13 @@ PY
 
 # fill_store, empty_store: nothing has space there from now on; what is there has again.
 fill_store() {
-	dd if=/dev/zero of=small/filler bs=4k status=none 2>/dev/null || true
+	fallocate -l 96M small/filler 2>/dev/null || true
+	dd if=/dev/zero of=small/rest bs=4k status=none 2>/dev/null || true
 	sync
 }
 
 empty_store() {
-	rm -f small/filler
+	rm -f small/filler small/rest
 	sync
 }
 

@@ -25,8 +25,7 @@ NUMBER=$(number q)
 remember
 # The writer ends by itself, with all compared; another one follows while there are cycles.
 ( while [ ! -e enough ]; do
-	exercise q model.raw $RANDOM 100 -d
-	sleep 0.5	# the cycles are what this is about
+	exercise q model.raw $RANDOM 50 -d -p 100
 done ) &
 WRITER=$!
 for ((cycle = 0; cycle < cycles; cycle++)); do
