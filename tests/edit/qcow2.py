@@ -66,7 +66,7 @@ def pages(pieces):
 def digest_of(pieces):
     """Digest (offset, bytes) pairs, in order."""
     total = hashlib.blake2b(digest_size=12)
-    for offset, page in pages((offset, data) for offset, data in pieces if data.strip(b"\0")):
+    for offset, page in pages((offset, data) for offset, data in pieces if data != bytes(len(data))):
         page = page.rstrip(b"\0")
         if page:
             total.update(struct.pack(">QI", offset, len(page)) + page)
@@ -153,23 +153,22 @@ class Image:
                 parts.append(self.under(goff + bit * size, size))
         return b"".join(parts)
 
-    def clusters(self, l1, size):
-        """Yield (offset, bytes) of the clusters below size that may not be zero."""
+    def clusters(self, l1, size, start=0):
+        """Yield (offset, bytes) of the clusters below size that may not be zero, from the table on that has start."""
         span = self.cluster * self.per_table
-        for index in range(-(-size // span)):
+        step = self.entry // 8
+        for index in range(start // span, -(-size // span)):
             entry = l1[index] & OFFSET if index < len(l1) else 0
             if not entry and not self.below:
                 continue
-            table = self.table(entry, self.cluster // 8) if entry else (0,) * (self.cluster // 8)
-            step = self.entry // 8
-            for nr in range(self.per_table):
+            count = min(self.per_table, -(-(size - index * span) // self.cluster))
+            table = self.table(entry, count * step) if entry else (0,) * (count * step)
+            raws, bitmaps = table[::step], table[1::2] if step == 2 else (0,) * count
+            # What is below shows through up to there.
+            shown = -(-(self.below.size - index * span) // self.cluster) if self.below else 0
+            for nr in [nr for nr in range(count) if raws[nr] or bitmaps[nr] or nr < shown]:
                 goff = index * span + nr * self.cluster
-                raw, bitmap = table[nr * step], table[nr * step + 1] if step == 2 else 0
-                if goff >= size:
-                    break
-                if not raw and not bitmap and (not self.below or goff >= self.below.size):
-                    continue
-                data = self.decode(raw, bitmap, goff)
+                data = self.decode(raws[nr], bitmaps[nr], goff)
                 if data:
                     yield goff, data[:size - goff]
 
@@ -215,7 +214,7 @@ class Image:
         """Return (digest of the disk, digest of a virtual machine's state behind it) of a snapshot."""
         span = self.cluster * self.per_table
         start = -(-size // span) * span
-        state = digest_of((goff, data) for goff, data in self.clusters(l1, span * len(l1)) if goff >= start)
+        state = digest_of(self.clusters(l1, span * len(l1), start))
         return self.digest(size, l1), state
 
     def views(self):

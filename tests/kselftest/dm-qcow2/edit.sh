@@ -83,7 +83,7 @@ resumed() {
 # a pause between them, until stop_writer.
 writer() {
 	rm -f enough
-	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" "${2:-0.003}" &
+	python3 "$HERE/edit_writer.py" "$1" "$DIR/enough" "${2:-0.01}" &
 	WRITER=$!
 }
 

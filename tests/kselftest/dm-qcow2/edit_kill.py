@@ -29,16 +29,16 @@ def undisturbed(tool, number):
     while tool.poll() is None:
         start = time.monotonic()
         while is_suspended(number):
-            time.sleep(0.001)
+            time.sleep(0.002)
             pause = time.monotonic() - start
-        time.sleep(0.001)
+        time.sleep(0.002)
     return pause
 
 
 def disturb(tool, number, while_suspended, delay):
     """Kill the tool after so many seconds, from its start or from its suspend; return whether it was suspended then."""
     while while_suspended and tool.poll() is None and not is_suspended(number):
-        time.sleep(0.001)
+        time.sleep(0.002)
     time.sleep(delay)
     met = is_suspended(number)
     tool.send_signal(signal.SIGKILL)
@@ -51,7 +51,7 @@ def recovered(number, intent, seconds):
     while is_suspended(number) or os.path.exists(intent):
         if time.monotonic() - start > seconds:
             return None
-        time.sleep(0.005)
+        time.sleep(0.02)
     return time.monotonic() - start
 
 

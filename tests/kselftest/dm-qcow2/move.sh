@@ -11,13 +11,15 @@ made q q.real q.frozen q.copy
 
 # alone: there is no part of q, q runs, and nothing of a move is left.
 alone() {
-	local name
+	local name names info
+	names=$'\n'$(dmsetup ls)
 	for name in q.real q.frozen q.copy; do
-		gone $name || fail "$name is there"
+		[[ $names != *$'\n'"$name"$'\t'* ]] || fail "$name is there"
 	done
 	[ ! -e /run/qcow2ctl/q.intent ] || fail "an intent is left"
-	[[ $(dmsetup info q) == *"State: "*ACTIVE* ]] || fail "q does not run"
-	[[ $(dmsetup info q) != *INACTIVE* ]] || fail "q has a table that waits"
+	info=$(dmsetup info q)
+	[[ $info == *"State: "*ACTIVE* ]] || fail "q does not run"
+	[[ $info != *INACTIVE* ]] || fail "q has a table that waits"
 }
 
 # moved IMAGE: q has this image now, and runs.
