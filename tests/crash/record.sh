@@ -5,8 +5,8 @@
 # In the machine: run every workload on an image over dm-log-writes: the image is the block device, or a
 # file in an ext4 on it. Or it has a data file, and a program that serves both logs them.
 #
-# Each of WORKLOADS has a disk of its own for the log (VM_DISKS); the last disk gets the media, one behind the other, since
-# a disk takes a moment for what a shared folder takes ten seconds for. Journals go to VM_OUT.
+# Each of WORKLOADS has a disk of its own for the log (VM_DISKS); the last disk, quicker than a shared folder, gets the media,
+# one behind the other. Journals go to VM_OUT.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$(readlink -f "$0")")/../kselftest/dm-qcow2/lib.sh"
@@ -14,10 +14,8 @@
 . "$HERE/zip.sh"
 
 CRASH=$TREE/tests/crash
-operations=${QCOW2_FULL:+4000}
-operations=${operations:-600}
-commits=${QCOW2_FULL:+300}
-commits=${commits:-60}
+operations=600 commits=60
+[ -z "${QCOW2_FULL:-}" ] || { operations=4000; commits=300; }
 medium_kib=49152
 read -ra logs <<<"$VM_DISKS"
 media=${logs[-1]}
@@ -27,10 +25,7 @@ need_module dm-log-writes
 ramdisk 1 64
 mkdir below above
 # What is not written is poison, so that it shows.
-python3 -c "
-with open('poison', 'wb') as file:
-    for _ in range($medium_kib):
-        file.write(b'\xa5' * 1024)"
+python3 -c "open('poison', 'wb').write(b'\xa5' * ($medium_kib << 10))"
 create base.qcow2 16M
 # The base has numbers that no write has.
 qemu-io -c 'write -P 187 0 12M' base.qcow2 >/dev/null
