@@ -14,6 +14,10 @@ The base images have 24 clusters and three L1 entries, of which the last has no 
 
 Guest cluster 10 is plain zeros. The bases: v3 (clusters of 4 KiB), v2, zstd, wide (counts of 64 bits),
 bits (of one), ext (extended L2, clusters of 16 KiB).
+
+Some have a second file, NAME.other. data, raw: an external data file, where the guest clusters lie at their own
+offsets; nothing is compressed, and there is no snapshot. over: v3 itself, on which a change is made; NAME is an
+empty image over it.
 """
 
 import functools
@@ -26,7 +30,7 @@ import zlib
 HERE = os.path.dirname(os.path.realpath(__file__))
 COPIED, ZIP, ZERO = 1 << 63, 1 << 62, 1
 CLUSTERS = 24
-STEPS = {"d": "discard", "z": "zero", "u": "unmap", "s": "unmap"}
+STEPS = {"p": "write", "d": "discard", "z": "zero", "u": "unmap", "s": "unmap"}
 FIELDS = {  # of the header: offset and bytes
     "magic": (0, 4), "version": (4, 4), "backing_offset": (8, 8), "backing_size": (16, 4), "cluster_bits": (20, 4), "size": (24, 8),
     "crypt": (32, 4), "l1_size": (36, 4), "l1_offset": (40, 8), "rt_offset": (48, 8), "rt_clusters": (56, 4),
@@ -66,10 +70,14 @@ class Base:
         self.word = 16 if name == "ext" else 8
         self.order = {"wide": 6, "bits": 0}.get(name, 4)
         self.span = self.size * self.size // self.word
+        self.file = name in ("data", "raw")
         self.disk = 2 * self.span + 16 * self.size
         self.content = {}       # guest cluster: bytes
         self.shown = {}         # by a view of the snapshot
         self.data = bytearray(CLUSTERS * self.size)
+        self.other = bytearray(self.disk) if self.file else None
+        self.table = {"data": "1 qcow2 {0} 2 data_file {0}.other", "raw": "1 qcow2 {0} 2 data_file {0}.other",
+                      "over": "2 qcow2 {0} qcow2 {0}.other"}.get(name, "1 qcow2 {0}")
         self.fill()
 
     def put(self, at, value, width=8):
@@ -101,12 +109,13 @@ class Base:
                              "snapshots": 6 * size}.items():
             self.put(FIELDS[field][0], value, FIELDS[field][1])
         if self.version > 2:
-            self.put(72, {"zstd": 8, "ext": 16}.get(self.name, 0))
+            self.put(72, {"zstd": 8, "ext": 16, "data": 4, "raw": 4}.get(self.name, 0))
+            self.put(88, 2 if self.name == "raw" else 0)
             self.put(96, self.order, 4)
             self.put(100, 112, 4)
             self.data[104] = self.name == "zstd"
         self.put(size, 2 * size)
-        for hclu in range(CLUSTERS):
+        for hclu in range(6 if self.file else CLUSTERS):
             self.count(hclu, 1)
         if self.name == "bits":
             self.put(7 * size, 0)   # no cluster can be shared
@@ -114,8 +123,15 @@ class Base:
             self.put(3 * size + 8 * index, table * size | COPIED)
         for place, guest, table, index in [(10 + i, i, 4, i) for i in range(8)] + [(18 + i, second + i, 5, i) for i in range(4)]:
             self.content[guest] = bytes((0x40 + place,)) * size
-            self.data[place * size:(place + 1) * size] = self.content[guest]
+            data, place = (self.other, guest) if self.file else (self.data, place)
+            data[place * size:(place + 1) * size] = self.content[guest]
             self.entry(table, index, place * size | COPIED, 0xFFFFFFFF)
+        if self.file:
+            self.put(60, 0, 4)
+            self.put(64, 0)
+            self.entry(4, 10, ZERO)
+            self.entry(4, 11, 11 * size | COPIED | ZERO)
+            return
         self.zipped(8, 22 * size + 4, 0x77)
         if self.name not in ("bits", "wide"):
             self.zipped(9, 22 * size + 0x200, 0x78)
@@ -157,6 +173,7 @@ class Image(Base):
     def __init__(self, name):   # pylint: disable=super-init-not-called
         self.__dict__.update(vars(base_of(name)))
         self.content, self.data = dict(self.content), bytearray(self.data)
+        self.other = self.other and bytearray(self.other)
 
     def change(self, text):
         """Apply "PLACE = VALUE; ..."."""
@@ -192,6 +209,10 @@ class Image(Base):
             self.put(24 * size + BITMAP[place[6:]][0], value, BITMAP[place[6:]][1])
         elif place == "cut":
             del self.data[value:]
+        elif place == "other.cut":
+            del self.other[value:]
+        elif place == "table":
+            self.table = value
         elif place == "extensions":
             start = 112 if self.version > 2 else 72
             self.data[start:start + len(value)] = value
@@ -202,6 +223,31 @@ class Image(Base):
             self.data += struct.pack(">QIIBBHI", 23 * size, 1, 2, 1, 16, 5, 0) + b"daily" + bytes(3)
         else:
             raise ValueError(place)
+
+    def save(self, path):
+        """Write the files of a row."""
+        if self.name == "over":
+            self.other, self.data = self.data, empty_over(os.path.basename(path) + ".other")
+        for end, data in (("", self.data), (".other", self.other)):
+            if data is not None:
+                with open(path + end, "wb") as file:
+                    file.write(data)
+
+
+def empty_over(below):
+    """Return an image as large as v3 with nothing in it but the name of the layer below."""
+    top = Image("data")
+    top.put(72, 0)
+    top.put(3 * top.size, 0, 16)
+    for place in (4, 5):
+        top.count(place, 0)
+    area = extension(0xE2792ACA, b"qcow2")
+    top.data[112:112 + len(area)] = area
+    top.put(8, 512)
+    top.put(16, len(below), 4)
+    top.data[512:512 + len(below)] = below.encode()
+    del top.data[4 * top.size:]
+    return top.data + bytes(4 * top.size)
 
 
 def rows():
@@ -239,7 +285,7 @@ def reads(base, content, exceptions, out):
         out.append(f"read {guest * step} {(step if kind == 'E' else length * step)} {'E' if kind == 'E' else 0}")
 
 
-def plan(row):
+def plan(row, table):
     """Return the lines of the plan for one row."""
     name, base, _, _, verdict = row
     base = base_of(base)
@@ -247,7 +293,8 @@ def plan(row):
     how = {"writes": "rw", "shows": "view"}.get(words[0], "ro")
     if words[0] == "refused" and words[1] in ("rw", "view"):
         how = words.pop(1)
-    out = [f"image {name} {base.disk // 512} {how}"]
+    table = table.format("@" + name) + (" 2 snapshot 1" if how == "view" else "")
+    out = [f"image {name} {base.disk // 512} {how} {table}"]
     if words[0] == "refused":
         return out + [f"refused {' '.join(words[1:])}"]
     if words[0] in ("reads", "shows"):
@@ -259,20 +306,23 @@ def plan(row):
         if what in ("mode", "bit"):
             out.append(f"{what} {where}")
         else:           # E:N a write that fails, ok:N one that does not; with a letter before it something else
-            guest, length = min(ranges(where, base)), step // 32 if what[0] == "s" else step
-            out.append(f"{STEPS.get(what[0], 'write')} {guest * step} {length} {what.lstrip('dzus')}")
+            guest, length = min(ranges(where, base)), {"s": step // 32, "p": 1}.get(what[0], step)
+            out.append(f"{STEPS.get(what[0], 'write')} {guest * step} {length} {what.lstrip('pdzus').replace('D', 'E')}")
+            if what == "pok":
+                out.append(f"read {guest * step + 1} {step - 1} {base.content.get(guest, bytes(1))[0]}")
     return out + ["metadata"]
 
 
 def main():
     """Run hostile.py."""
     if sys.argv[1] == "--list":
-        for name, _, change, _, verdict in rows():
+        for name, base, change, _, verdict in rows():
             words = verdict.split()
             refusal = words[2:] if words[1:2] == ["rw"] else words[1:]
-            refused = words[0] == "refused" and words[1] != "view"
+            # What the second file has to do with it the kernel alone is asked for.
+            refused = words[0] == "refused" and words[1] != "view" and base not in ("data", "raw", "over")
             print(name, refusal[0] if refused else "-", " ".join(refusal[1:]) if refused else "-",
-                  "damaged" if (words[0] == "writes" and change) or " E:" in verdict else "-", sep="\t")
+                  "damaged" if base != "over" and ((words[0] == "writes" and change and "D:" not in verdict) or " E:" in verdict) else "-", sep="\t")
         return
     folder, wanted, lines = sys.argv[1], sys.argv[2:], []
     for row in rows():
@@ -281,11 +331,10 @@ def main():
         try:
             image = Image(row[1])
             image.change(row[2])
-            lines += plan(row)
+            lines += plan(row, image.table)
         except (ValueError, AttributeError, NameError, IndexError, SyntaxError, TypeError, OverflowError) as problem:
             sys.exit(f"hostile.py: {row}: {problem!r}")
-        with open(f"{folder}/{row[0]}", "wb") as file:
-            file.write(image.data)
+        image.save(f"{folder}/{row[0]}")
     with open(f"{folder}/plan", "w", encoding="ascii") as file:
         file.write("\n".join(lines) + "\n")
 

@@ -8,8 +8,10 @@
  * One process for all of them, with the ioctls of device-mapper, since a
  * process costs more than an image here. Each line of FOLDER/plan is a step:
  *
- *	image NAME SECTORS ro|rw|view	the next image, or a view of its snapshot 1; the
- *					steps after it are its own
+ *	image NAME SECTORS ro|rw|view TABLE	the next image, or a view of its snapshot 1, and
+ *					its table, where @ is FOLDER/; the steps after it
+ *					are its own. NAME.other, if there is one, is its
+ *					data file or the layer below, which is never written
  *	refused ERRNO SENTENCE		the table is not loaded, and the kernel says so
  *	read SECTOR SECTORS BYTE|E	all are this byte, or an error
  *	write SECTOR SECTORS ok|E	works and reads back, or an error
@@ -28,7 +30,8 @@
 #include "rawdm.h"
 
 #define PATTERN		0xee
-#define METADATA	8	/* clusters at the start of every image of the plan */
+#define METADATA	8	/* clusters at the start of every image of the plan; */
+#define OVER		4	/* of one that is empty over another */
 #define LARGEST		(METADATA << 14)
 #define FEATURES	79	/* byte of the header with the corrupt bit */
 #define SECONDS		60	/* for one image: more is a hang */
@@ -44,7 +47,8 @@ static const struct {
 static struct {
 	char path[512];
 	unsigned long long sectors;
-	int writable, view, attached, failed, bit, written;
+	char table[2048], other[520];
+	int writable, below, attached, failed, bit, written;
 	uint64_t sum;
 	off_t size;
 } image;
@@ -60,11 +64,21 @@ static uint8_t before[LARGEST];		/* the tables of the image */
 
 static int load(void)
 {
-	char table[1024];
+	return rawdm_load(image.sectors, image.table, image.writable);
+}
 
-	snprintf(table, sizeof(table), "1 qcow2 %s%s", image.path,
-		 image.view ? " 2 snapshot 1" : "");
-	return rawdm_load(image.sectors, table, image.writable);
+/* The words of a table, with the folder in the place of each @. */
+static void make_table(const char *words)
+{
+	size_t used = 0;
+
+	for (; *words && used + strlen(folder) + 2 < sizeof(image.table); words++) {
+		if (*words == '@')
+			used += sprintf(image.table + used, "%s/", folder);
+		else
+			image.table[used++] = *words;
+	}
+	image.table[used] = 0;
 }
 
 static char *status(void)
@@ -81,15 +95,18 @@ static const char *said(void)
 	return rawdm_said(kmsg, buffer, BUFFER);
 }
 
-static uint64_t sum(void)
+/* Of a file that need not be there. */
+static uint64_t sum_of(const char *path)
 {
 	uint64_t hash = 0xcbf29ce484222325ULL;
-	int fd = open(image.path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	uint64_t *words = (uint64_t *)buffer;
 	ssize_t got, i;
 
+	if (fd < 0 && errno == ENOENT)
+		return 0;
 	if (fd < 0)
-		give_up(image.path);
+		give_up(path);
 	while ((got = read(fd, buffer, BUFFER)) > 0) {
 		memset(buffer + got, 0, -got & 7);
 		hash = (hash ^ got) * 0x100000001b3ULL;
@@ -98,6 +115,12 @@ static uint64_t sum(void)
 	}
 	close(fd);
 	return hash;
+}
+
+/* Of the image and of what belongs to it. */
+static uint64_t sum(void)
+{
+	return sum_of(image.path) * 0x100000001b3ULL ^ sum_of(image.other);
 }
 
 static void keep_tables(void)
@@ -167,18 +190,21 @@ static void detach(void)
 static void step_image(const char *rest)
 {
 	char how[5];
+	int end = 0;
 
-	if (sscanf(rest, "%63s %llu %4s", rawdm.image, &image.sectors, how) != 3)
+	if (sscanf(rest, "%63s %llu %4s %n", rawdm.image, &image.sectors, how, &end) != 3 || !end)
 		give_up("image");
+	make_table(rest + end);
 	alarm(SECONDS);
 	snprintf(image.path, sizeof(image.path), "%s/%s", folder, rawdm.image);
+	snprintf(image.other, sizeof(image.other), "%s.other", image.path);
 	image.writable = !strcmp(how, "rw");
-	image.view = !strcmp(how, "view");
+	image.below = *image.table == '2';
 	image.bit = -1;
 	image.failed = 0;
 	image.written = 0;
 	image.size = size();
-	image.sum = sum();
+	image.sum = image.writable && image.below ? sum_of(image.other) : sum();
 	keep_tables();
 	said();
 	if (rawdm_create())
@@ -203,7 +229,7 @@ static void step_refused(const char *rest)
 		problem("nobody says \"%s\": %.400s", sentence, words);
 	refusals++;
 	detach();
-	if (sum() != image.sum)
+	if ((image.writable && image.below ? sum_of(image.other) : sum()) != image.sum)
 		problem("the file was changed");
 }
 
@@ -310,7 +336,7 @@ static void step_metadata(void)
 	detach();
 	if (fd < 0 || pread(fd, header, sizeof(header), 0) != sizeof(header))
 		give_up(image.path);
-	length = (size_t)METADATA << header[23];
+	length = (size_t)(image.below ? OVER : METADATA) << header[23];
 	if (size() < image.size)
 		problem("the file was cut to %lld bytes", (long long)size());
 	if (memcmp(header, "QFI\xfb", 4))
@@ -323,6 +349,8 @@ static void step_metadata(void)
 		if (i == 512)
 			problem("guest data lies at %#zx", at);
 	}
+	if (image.below && sum_of(image.other) != image.sum)
+		problem("the layer below was changed");
 	if (!image.written && length <= sizeof(before))
 		compare_tables(length);
 	close(fd);

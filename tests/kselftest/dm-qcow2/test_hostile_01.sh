@@ -16,4 +16,7 @@ out=$(hostile_attach "$DIR") || fail "$out"
 say "$out after $SECONDS s"
 count=$(grep -c '^image ' plan)
 want "there are only $count images" [ "$count" -ge 200 ]
+for image in w_over_*; do
+	[[ $image = *.other ]] || clean "$image"
+done
 ok "$count images"
