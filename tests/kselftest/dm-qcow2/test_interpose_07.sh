@@ -17,6 +17,8 @@ scratch ext4
 create a.qcow2 32M
 attach q a.qcow2
 NUMBER=$(number q)
+# What the user has chosen is kept, whatever a layer likes, and whether the kernel forgets or raises it.
+echo 256 >"/sys/dev/block/$NUMBER/queue/read_ahead_kb"
 remember
 
 # quiet PAUSES COMMAND...: while q is suspended, so often, only what is about that is called.
@@ -76,6 +78,10 @@ for layer in linear snapshot; do
 	as_before
 	ok "$layer"
 done
+quiet 1 interpose q raw --table ' striped 1 {SECTORS} {DEV} 0'
+quiet 1 interpose q --remove
+as_before
+ok "striped, which likes to read ahead"
 need_module dm-mirror
 quiet 2 move q b.qcow2
 runs q
