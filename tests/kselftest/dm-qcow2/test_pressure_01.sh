@@ -44,15 +44,24 @@ PY
 	until [ -e held ]; do sleep 0.2; done
 }
 
-# fill NAME [MIB]: a file of 150 MiB by way of the page cache, synchronised each so many MIB.
+# fill NAME [MIB]: a file of 150 MiB by way of the page cache, synchronised each so many MIB. Without that there is a
+# moment with more dirty pages than free ones.
 fill() {
-	python3 - "/mnt/above/$1" "${2:-1000}" <<'PY'
+	python3 - "/mnt/above/$1" "${2:-}" <<'PY' || fail "$1: never more dirty pages than free ones"
 import os, sys
+def kib():
+    with open("/proc/meminfo") as file:
+        return {line.split(":")[0]: int(line.split()[1]) for line in file}
+least = 0
 with open(sys.argv[1], "wb") as file:
     for n in range(150):
         file.write(n.to_bytes(4, "little") * (1 << 18))
-        if n % int(sys.argv[2]) == int(sys.argv[2]) - 1:
+        if sys.argv[2] and n % int(sys.argv[2]) == int(sys.argv[2]) - 1:
             os.fsync(file.fileno())
+        now = kib()
+        least = min(least, now["MemFree"] - now["Dirty"] - now["Writeback"])
+print(f"# at most {-least >> 10} MiB more dirty than free")
+sys.exit(not sys.argv[2] and not least)
 PY
 	sync
 }
