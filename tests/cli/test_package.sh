@@ -11,11 +11,22 @@
 version=$(sed -n 's/^VERSION := //p' "$TREE/Makefile")
 holds "the changelog has the Makefile's version" grep -q "^dm-qcow2 ($version-" "$TREE/debian/changelog"
 
+# locked COMMAND...: with the index of the tree locked, if nobody has done that already.
+locked() {
+	local lock rc
+	lock=$(git -C "$TREE" rev-parse --absolute-git-dir)/index.lock
+	(set -C; : >"$lock") 2>/dev/null || lock=
+	"$@"
+	rc=$?
+	[ -z "$lock" ] || rm "$lock"
+	return $rc
+}
+
 if git -C "$TREE" rev-parse 2>/dev/null; then
-	holds "dist, for packages" "$TREE/scripts/dist" tree "$DIR/dist"
+	holds "dist, for packages, while another git is at work" locked "$TREE/scripts/dist" tree "$DIR/dist"
 	dist=$DIR/dist/dm-qcow2-$version
-	holds "the archive has every file that git has" diff \
-		<(git -C "$TREE" ls-files ':!debian' | sort) <(tar -tf "$dist/../dm-qcow2_$version.orig.tar.xz" | grep -v '/$' | cut -d / -f 2- | sort)
+	holds "the archive has every file that git has" [ -z "$(diff <(git -C "$TREE" ls-files ':!debian' | sort) \
+		<(tar -tf "$dist/../dm-qcow2_$version.orig.tar.xz" | grep -v '/$' | cut -d / -f 2- | sort) 2>&1 | head -n 5)" ]
 	holds "which lies beside it" [ -x "$dist/debian/rules" ]
 	holds "another version" env VERSION=9.9.9 "$TREE/scripts/dist" tree "$DIR/dist"
 	holds "is in the Makefile" grep -q '^VERSION := 9.9.9$' "$DIR/dist/dm-qcow2-9.9.9/Makefile"
