@@ -87,7 +87,7 @@ for name in "${workloads[@]}"; do
 	fi
 done
 cp "$temp/out/base.qcow2" "$temp/kept/"
-if "$tree/scripts/vm-run" --kernel 6.12 --mem 1024 --timeout "${QCOW2_FULL:+1}450" --rw "$temp/kept" "$here/again.sh" "$temp/kept" \
+if "$tree/scripts/vm-run" --kernel 6.12 --mem 1024 --smp 1 --timeout "${QCOW2_FULL:+1}450" --rw "$temp/kept" "$here/again.sh" "$temp/kept" \
 	>"$temp/again" 2>&1; then
 	report 0 "$(grep "^# " "$temp/again" | tail -n 1 | cut -c3-)"
 else

@@ -58,7 +58,7 @@ make -s -C linux/tools/testing/selftests TARGETS=dm-qcow2 INSTALL_PATH="$temp/in
 	{ cat log; complain "the tests are not installed"; }
 installed/run_kselftest.sh --list | sed -n 's/^dm-qcow2://p' | diff - <(cd "$tree/tests/kselftest/dm-qcow2" && ls test_*.sh) ||
 	complain "the runner does not list the tests"
-"$tree/scripts/vm-run" --kernel 6.12 --timeout 120 installed/run_kselftest.sh -t dm-qcow2:test_table_02.sh -t dm-qcow2:test_tool_01.sh >log 2>&1 ||
+"$tree/scripts/vm-run" --kernel 6.12 --smp 1 --timeout 120 installed/run_kselftest.sh -t dm-qcow2:test_table_02.sh -t dm-qcow2:test_tool_01.sh >log 2>&1 ||
 	complain "the machine of the runner: exit $?"
 printf '%s\n' 1..2 "ok 1 selftests: dm-qcow2: test_table_02.sh" "ok 2 selftests: dm-qcow2: test_tool_01.sh # SKIP" >expected
 grep -E '^(1\.\.|(not )?ok )' log | diff expected - || { cat log; complain "the kernel's runner says something else"; }

@@ -15,7 +15,7 @@ failed=0
 expect() {
 	local code=$1 text=$2 rc
 	shift 2
-	timeout 200 scripts/vm-run --kernel 6.1 "$@" >"$temp/out" 2>&1
+	timeout 200 scripts/vm-run --kernel 6.1 --smp 1 "$@" >"$temp/out" 2>&1
 	rc=$?
 	if [ "$rc" != "$code" ] || ! grep -qF -- "$text" "$temp/out"; then
 		echo "wanted $code and '$text', got $rc from: vm-run $*"

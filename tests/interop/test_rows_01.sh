@@ -21,9 +21,9 @@ mke2fs -q -t ext4 -E lazy_itable_init=0,nodiscard -d "$temp/rows" "$temp/disk" $
 
 # one SERIES: a machine, and what came back.
 one() {
-	local series=$1 rc=0
+	local series=$1 rc=0 cpus=${QCOW2_FULL:+2}
 	cp --sparse=always "$temp/disk" "$temp/disk.$series"
-	"$tree/scripts/vm-run" --kernel "$series" --disk "$temp/disk.$series" --timeout "${QCOW2_FULL:+9}280" "$here/rows.sh" \
+	"$tree/scripts/vm-run" --kernel "$series" --smp "${cpus:-1}" --disk "$temp/disk.$series" --timeout "${QCOW2_FULL:+9}280" "$here/rows.sh" \
 		>"$temp/log.$series" 2>&1 || rc=$?
 	[ "$rc" = 0 ] || echo "# $series: vm-run $rc" >>"$temp/log.$series"
 	mkdir "$temp/back.$series"

@@ -54,7 +54,7 @@ detach_same() {
 	same "$1" shown.raw
 	rm shown.raw
 }
-long=${QCOW2_FULL:+1}10 short=${QCOW2_FULL:+1}3
+long=${QCOW2_FULL:+1}7 short=${QCOW2_FULL:+1}3
 attach q over.qcow2 -b qcow2:base.qcow2 commit_ms 200
 jobs verify $((16 << 20)) "$long"
 start=${EPOCHREALTIME/./}
