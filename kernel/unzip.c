@@ -224,22 +224,31 @@ static bool is_same(const struct qcow2_zipped *a, const struct qcow2_zipped *b)
 	return a->image == b->image && a->hoff == b->hoff && a->len == b->len;
 }
 
+static struct qcow2_inflated *__find(struct qcow2_unzip *unzip, const struct qcow2_zipped *zipped)
+{
+	struct qcow2_inflated *inflated;
+
+	lockdep_assert_held(&unzip->lock);
+	list_for_each_entry(inflated, &unzip->cached, list) {
+		if (is_same(&inflated->zipped, zipped))
+			return inflated;
+	}
+	return NULL;
+}
+
 struct qcow2_inflated *qcow2_unzip_find(struct qcow2_unzip *unzip,
 					const struct qcow2_zipped *zipped)
 {
-	struct qcow2_inflated *inflated, *found = NULL;
+	struct qcow2_inflated *inflated;
 
 	spin_lock(&unzip->lock);
-	list_for_each_entry(inflated, &unzip->cached, list) {
-		if (is_same(&inflated->zipped, zipped)) {
-			inflated->users++;
-			list_move(&inflated->list, &unzip->cached);
-			found = inflated;
-			break;
-		}
+	inflated = __find(unzip, zipped);
+	if (inflated) {
+		inflated->users++;
+		list_move(&inflated->list, &unzip->cached);
 	}
 	spin_unlock(&unzip->lock);
-	return found;
+	return inflated;
 }
 
 static void __uncache(struct qcow2_unzip *unzip, struct qcow2_inflated *inflated)
@@ -360,24 +369,26 @@ static void add_job(struct qcow2_unzip *unzip)
 int qcow2_unzip_begin(struct qcow2_unzip *unzip, const struct qcow2_zipped *zipped,
 		      struct qcow2_unzip_job **job)
 {
-	bool busy, more = false;
+	bool more = false, taken;
 
 	for (;;) {
+		*job = NULL;
 		spin_lock(&unzip->lock);
-		busy = __is_busy(unzip, zipped);
-		*job = busy ? NULL : list_first_entry_or_null(&unzip->idle,
-							      struct qcow2_unzip_job, list);
+		/* Who was at it may have ended since the caller looked. */
+		taken = __is_busy(unzip, zipped) || __find(unzip, zipped);
+		if (!taken)
+			*job = list_first_entry_or_null(&unzip->idle, struct qcow2_unzip_job, list);
 		if (*job) {
 			(*job)->zipped = *zipped;
 			list_move(&(*job)->list, &unzip->busy);
-		} else if (!busy) {
+		} else if (!taken) {
 			more = unzip->nr_jobs < unzip->max_jobs;
 			unzip->nr_jobs += more;
 		}
 		spin_unlock(&unzip->lock);
 		if (*job)
 			return 0;
-		if (busy) {
+		if (taken) {
 			wake_up(&unzip->room);	/* the idle one is for somebody else */
 			wait_event(unzip->done, !is_busy(unzip, zipped));
 			return -EAGAIN;

@@ -97,7 +97,7 @@ void qcow2_unzip_forget(struct qcow2_unzip *unzip, const void *image, u64 hoff);
 
 /*
  * A job for @zipped, which run() or cancel() ends. -EAGAIN: somebody else was
- * at it and has ended; look again. Sleeps, outside the epoch.
+ * at it and has ended, or it is in the cache by now; look again. Sleeps, outside the epoch.
  */
 int qcow2_unzip_begin(struct qcow2_unzip *unzip, const struct qcow2_zipped *zipped,
 		      struct qcow2_unzip_job **job);

@@ -31,10 +31,11 @@ PY
 
 # inflated N SENTENCE: so many clusters since.
 inflated() {
-	local count
-	count=$(grep -c qcow2_inflate: "$TRACING/trace" || true)
+	local count said
+	said=$(grep qcow2_inflate: "$TRACING/trace" || true)
 	trace_forget
-	[ "$count" = "$1" ] || fail "$2: $count clusters were inflated, not $1"
+	count=$(grep -c . <<<"$said" || true)
+	[ "$count" = "$1" ] || fail "$2: $count clusters were inflated, not $1"$'\n'"${said//#/ }"
 }
 
 # make KIND TYPE IMAGE MODEL: an image that QEMU would not write, see zip_image.py.
