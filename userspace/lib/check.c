@@ -14,8 +14,6 @@
 #include "out.h"
 #include "progress.h"
 
-#define AHEAD	65536	/* clusters behind the end that a repair may come to use, and a quarter */
-
 /* ------------------------------------------------------------------------
  * Findings
  */
@@ -304,19 +302,6 @@ static u64 clusters_of(const struct image *image)
 	return qcow2_to_clu(&image->geo, qcow2_round_up(&image->geo, image->end));
 }
 
-/* Clusters that are counted though the file does not have them all. */
-static u64 beyond(u64 clusters)
-{
-	return clusters + clusters / 4 + AHEAD;
-}
-
-u64 check_memory(const struct image *image, bool repairs)
-{
-	u64 clusters = clusters_of(image) + 1, more = beyond(clusters);
-
-	return (clusters + more + (repairs ? clusters : 0)) * sizeof(u16);
-}
-
 static int start(struct check *check)
 {
 	const struct image *image = check->image;
@@ -330,7 +315,7 @@ static int start(struct check *check)
 				INT_MAX);
 	ret = check_counts_init(&check->counts, check->nr_clusters + 1);
 	if (!ret)
-		ret = check_counts_init(&check->beyond, beyond(check->nr_clusters));
+		ret = check_counts_init(&check->beyond, check_counts_beyond(check->nr_clusters));
 	if (ret)
 		return err_errno_what(-ret, image->path, "no memory for %llu counts",
 				      (unsigned long long)check->nr_clusters);

@@ -42,6 +42,16 @@ struct check {
 
 /* Bytes that the counts of a check take, or of one for a repair. */
 u64 check_memory(const struct image *image, bool repairs);
+
+/* What else it takes, by the snapshots that there are: bytes. */
+struct check_needs {
+	u64 snapshots;			/* the snapshot table */
+	u64 snapshot_l1;		/* the largest L1 table of one */
+	u64 tables;			/* the list of all L2 tables, those of the disk among them */
+};
+
+/* Of an image that may be damaged, and whose device may be running. Reads all L1 tables of snapshots. */
+int check_measure(const struct image *image, struct check_needs *needs);
 /*
  * Check a verified image (also one of image_verify_damaged()). 0: it could be
  * done, and the results are good. check_release() also after an error.

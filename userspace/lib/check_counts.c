@@ -9,8 +9,14 @@
 #include "check_counts.h"
 #include "mem.h"
 
+#define AHEAD		65536
 #define FAR		0xffff
 #define FIRST_SLOTS	1024
+
+u64 check_counts_beyond(u64 clusters)
+{
+	return clusters + clusters / 4 + AHEAD;
+}
 
 int check_counts_init(struct check_counts *counts, u64 clusters)
 {

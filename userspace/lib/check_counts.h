@@ -25,6 +25,8 @@ struct check_counts {
 	u64 nr_far, nr_slots;
 };
 
+/* Of a file with so many clusters: those that are counted behind its end, which a repair may come to use. */
+u64 check_counts_beyond(u64 clusters);
 /* Negative errno. */
 int check_counts_init(struct check_counts *counts, u64 clusters);
 void check_counts_release(struct check_counts *counts);

@@ -51,6 +51,12 @@ void check_tables_merge(struct check_tables *tables)
 	tables->merged = n;
 }
 
+u64 check_tables_memory(u64 count)
+{
+	/* Twice that and some wait for merging, there is room for twice as many, and what is copied to it. */
+	return 3 * (2 * count + SLACK) * sizeof(struct check_table);
+}
+
 void check_tables_add(struct check_tables *tables, u64 hoff, u32 index, bool active)
 {
 	struct check_table *table;

@@ -29,6 +29,8 @@ typedef int check_tables_visit(void *data, struct check_table *table, const __be
 
 void check_tables_release(struct check_tables *tables);
 void check_tables_add(struct check_tables *tables, u64 hoff, u32 index, bool active);
+/* Bytes that a list of so many different tables takes at most while it grows. */
+u64 check_tables_memory(u64 count);
 /* Sort, and make one of those at the same place. */
 void check_tables_merge(struct check_tables *tables);
 /* The table at @hoff after merging, or NULL. */

@@ -35,17 +35,33 @@ static bool reads_counts(enum edit_reader what)
 	return what == EDIT_READS_COUNTS || what == EDIT_READS_DAMAGED;
 }
 
-/* What a check, or a walk through the tables, has in memory at most, roughly. L1 tables end at 32 MiB. */
-static u64 estimate_reader(const struct image *image, enum edit_reader what)
+/* What a check, or a walk through the tables, has in memory at most, roughly. */
+static int estimate_reader(const struct image *image, enum edit_reader what, u64 *bytes)
 {
-	const struct qcow2_header *h = &image->header;
-	bool counts = reads_counts(what);
-	u64 bytes = MEMORY_LEAST + (counts ? 16 : 4) * h->l1_size * (u64)sizeof(__be64);
+	u64 l1 = image->header.l1_size * (u64)sizeof(__be64);
+	u64 tables = least(least(image->header.l1_size * (u64)image->geo.cluster_size, TABLES_BYTES),
+			   image->end);
+	struct check_needs needs = { 0 };
+	int ret = what == EDIT_READS_TABLES ? 0 : check_measure(image, &needs);
 
-	bytes += least((u64)h->l1_size * image->geo.cluster_size, TABLES_BYTES);
+	*bytes = MEMORY_LEAST + 4 * l1 + needs.snapshots;
+	if (reads_counts(what))
+		*bytes += needs.snapshot_l1 + needs.tables + check_memory(image, false);
+	else
+		*bytes += tables;
 	if (what == EDIT_READS_STATES)
-		bytes *= 2;
-	return bytes + (counts ? check_memory(image, false) : 0);
+		*bytes += 4 * needs.snapshot_l1 + least(TABLES_BYTES, image->end);
+	return ret;
+}
+
+/* What a repair has beside its counts and the edit: lists of its own and of its check. */
+static int estimate_repair(const struct image *image, u64 *bytes)
+{
+	struct check_needs needs;
+	int ret = check_measure(image, &needs);
+
+	*bytes += check_memory(image, true) + 2 * (needs.snapshots + needs.tables) + 3 * needs.snapshot_l1;
+	return ret;
 }
 
 /* What an edit has in memory at most, roughly, but for what its check has. */
@@ -137,10 +153,10 @@ int edit_hold_device(struct edit *edit)
 		ret = refuse_counts(&edit->target, true, false);
 	if (!ret)
 		ret = estimate_edit(edit, &request.memory);
+	if (!ret && mends)
+		ret = estimate_repair(edit->image, &request.memory);
 	if (ret)
 		return ret;
-	if (mends)
-		request.memory += check_memory(edit->image, true);
 	if (graph && lock_is_held(edit->image->fd, LOCK_GRAPH) > 0)
 		return edit_refuse_locked(edit->image, LOCK_GRAPH);
 	if (!(edit->first_size >> QCOW2_SECTOR_BITS))
@@ -191,8 +207,9 @@ int edit_hold_reader(struct target *target, enum edit_reader what, u64 room)
 		if (ret)
 			return edit_refuse_locked(image, ret);
 	} else {
-		request.memory = estimate_reader(image, what);
-		ret = edit_check_file(image);
+		ret = estimate_reader(image, what, &request.memory);
+		if (!ret)
+			ret = edit_check_file(image);
 		if (!ret && reads_counts(what))
 			ret = refuse_counts(target, false, damaged);
 		if (!ret)

@@ -31,7 +31,7 @@ with open(sys.argv[1], "r+b") as image:
         image.write(struct.pack(">QQ", 1, 0) * 4096)
 END
 attach m m.img
-# paused PAUSES WORD...: a qcow2ctl that suspends q or m so often, and meanwhile gets no memory and opens no path, not
+# paused PAUSES WORD...: a qcow2ctl that suspends its device so often, and meanwhile gets no memory and opens no path, not
 # even that of a file that it has open.
 paused() {
 	local pauses=0 inside='' line rc=0
@@ -57,6 +57,27 @@ want "map --json: extents" [ "$(wc -l <whole.json)" = 65536 ]
 # of zeros.
 paused 3 changes --json --since before m
 want "changes --json: extents" [ "$(grep -c start printed)" = 32760 ]
+# The L1 table of a snapshot has 32 MiB, that of the disk an entry; and there is a leak.
+python3 - s.qcow2 <<'END'
+import struct, sys
+CLUSTER, ENTRIES = 4096, 1 << 22
+end = 9 + ENTRIES * 8 // CLUSTER
+with open(sys.argv[1], "wb") as image:
+    image.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 12, 512 * CLUSTER, 0, 1, 7 * CLUSTER,
+                            CLUSTER, 1, 1, 8 * CLUSTER, 0, 0, 0, 4, 104))
+    image.seek(CLUSTER)
+    image.write(struct.pack(">5Q", *range(2 * CLUSTER, 7 * CLUSTER, CLUSTER)) + bytes(CLUSTER - 40) + b"\0\1" * (end + 1))
+    image.seek(8 * CLUSTER)
+    image.write(struct.pack(">QIHHIIQIIQQ", 9 * CLUSTER, ENTRIES, 1, 6, 0, 0, 0, 0, 16, 0, ENTRIES * 512 * CLUSTER))
+    image.write(b"1before")
+    image.truncate((end + 1) * CLUSTER)
+END
+attach s s.qcow2
+paused 1 repair s
+paused 1 check s
+paused 2 changes --json --since before s
+detach s
+rm s.qcow2
 # A reader that goes, and one that reads when the guardian would long have lost his patience.
 "$QCOW2CTL" map m 2>gone.said | head -n 1 >/dev/null || true
 "$QCOW2CTL" map m >whole 2>said || fail "map: $(<said)"
