@@ -26,6 +26,7 @@ MUTATION = "test_mutation_01.sh"
 MACHINES = 3
 PLACES = ThreadPoolExecutor(MACHINES)     # for the machines of all suites
 CROWDED = "2"   # processors for a test with a line "# cpus=2"; all others have one, see Queue
+LIMIT = 120     # seconds for a test without a line "# timeout=N"
 STALL = 90      # seconds beyond a test's own limit after which its machine is given up
 
 
@@ -163,17 +164,15 @@ class Machine:
 
 
 def setting(test, pattern):
-    """Return what a line "# SETTING" of a kselftest says, or the line of settings, or None."""
-    for path in (test, "settings"):
-        with open(f"{TREE}/{KSELFTEST}/{path}", encoding="utf-8") as file:
-            if match := re.search(rf"^(?:# )?{pattern}$", file.read(), re.M):
-                return match.group(1)
-    return None
+    """Return what a line "# SETTING" of a kselftest says, or None."""
+    with open(f"{TREE}/{KSELFTEST}/{test}", encoding="utf-8") as file:
+        match = re.search(rf"^# {pattern}$", file.read(), re.M)
+    return match and match.group(1)
 
 
 def limit(test, series):
-    """Return the limit of a kselftest in seconds: timeout=N."""
-    return int(setting(test, r"timeout=(\d+)")) * (10 if FULL else 1) * (5 if series.startswith("debug") else 1)
+    """Return the limit of a kselftest in seconds: timeout=N. The kernel's runner has one for all, that of the file settings."""
+    return int(setting(test, r"timeout=(\d+)") or LIMIT) * (10 if FULL else 1) * (5 if series.startswith("debug") else 1)
 
 
 def has_turn(suite, test, series):

@@ -44,6 +44,10 @@ done >said
 [ ! -s said ] || complain "not laid: $(cat said)"
 grep -q '^    dm-qcow2$' linux/Documentation/admin-guide/device-mapper/index.rst || complain "no page in the index"
 
+# The kernel's runner has one limit for all.
+longest=$(sed -n 's/^# timeout=//p' "$tree"/tests/kselftest/dm-qcow2/*.sh | sort -n | tail -n 1)
+grep -qx "timeout=$longest" "$tree/tests/kselftest/dm-qcow2/settings" || complain "settings: a case has $longest s"
+
 # What is not byte for byte as in kernel/, where scripts/style has had checkpatch read it, and trace.h, which is a language
 # of its own: macros that end with an open bracket, and are indented as what they make.
 patch_form() { "$1/scripts/checkpatch.pl" --root="$1" "${@:2}" --no-summary --terse --strict || complain "checkpatch"; }
