@@ -54,7 +54,7 @@ detach_same() {
 	same "$1" shown.raw
 	rm shown.raw
 }
-long=${QCOW2_FULL:+1}7 short=${QCOW2_FULL:+1}3
+long=${QCOW2_FULL:+1}7 short=${QCOW2_FULL:+1}1
 attach q over.qcow2 -b qcow2:base.qcow2 commit_ms 200
 jobs verify $((16 << 20)) "$long"
 start=${EPOCHREALTIME/./}
@@ -85,13 +85,10 @@ rm over.qcow2
 
 # kind NAME: makes image.qcow2 of five parts of PART bytes, and LAYERS below it.
 kind() {
-	PART=$((4 << 20)) LAYERS=()
+	PART=$((2 << 20)) LAYERS=()
 	case $1 in
-	512-v2) PART=$((2 << 20)); create -o cluster_size=512,compat=0.10 image.qcow2 $((5 * PART)) ;;
-	4k) create -o cluster_size=4k image.qcow2 $((5 * PART)) ;;
-	2M) PART=$((6 << 20)); create -o cluster_size=2M image.qcow2 $((5 * PART)) ;;
 	over-raw)
-		dd if=/dev/urandom of=base.raw bs=1M count=20 status=none
+		dd if=/dev/urandom of=base.raw bs=1M count=10 status=none
 		create -b base.raw -F raw image.qcow2 $((5 * PART))
 		LAYERS=(-b "raw:base.raw")
 		;;
@@ -100,9 +97,20 @@ kind() {
 		create -o cluster_size=16k -b base.qcow2 -F qcow2 image.qcow2 $((5 * PART))
 		LAYERS=(-b qcow2:base.qcow2)
 		;;
+	*)
+		[ "${1%-*}" != 2M ] || PART=$((6 << 20))
+		create -o "cluster_size=${1%-*},compat=${1#*-}" image.qcow2 $((5 * PART))
+		;;
 	esac
 }
-for name in $(some 512-v2 4k 2M over-raw over-shorter); do
+# Every size; of the two versions each kernel has one of a size.
+kinds=() sizes=(512 1k 2k 4k 8k 16k 32k 64k 128k 256k 512k 1M 2M) versions=(1.1 0.10)
+[ "${VM_KERNEL:-}" != 6.1 ] || versions=(0.10 1.1)
+for at in "${!sizes[@]}"; do
+	kinds+=("${sizes[at]}-${versions[at % 2]}")
+	[ -z "${QCOW2_FULL:-}" ] || kinds+=("${sizes[at]}-${versions[(at + 1) % 2]}")
+done
+for name in "${kinds[@]}" over-raw over-shorter; do
 	kind "$name"
 	attach q image.qcow2 "${LAYERS[@]}" commit_ms 200
 	jobs kind $PART "$short" randwrite randtrimwrite
