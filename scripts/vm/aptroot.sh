@@ -13,7 +13,8 @@ suites() {
 	6.1:*) echo bookworm bookworm-security ;;
 	6.12:bookworm | emulator:bookworm) echo bookworm-backports ;;
 	6.12:*) echo trixie trixie-security ;;
-	7.x:*) echo trixie-backports sid ;;
+	# Kernels of backports want the libc of trixie.
+	7.x:*) echo trixie-backports trixie sid ;;
 	*) die "$1: not a series; known are 6.1, 6.12 and 7.x" ;;
 	esac
 }

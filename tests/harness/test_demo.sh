@@ -17,12 +17,18 @@ while read -r line; do
 	grep -qxF -- "$line" <(sed 's/^ *//' "$log") || complain "not said: $line"
 done <<'LINES'
 == A base image, made by other tools: one ext4 and one xfs partition
-$ qcow2ctl clone --partscan base.qcow2 web1.qcow2 web1
+$ qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 web1.qcow2
+$ qcow2ctl attach --partscan --backing base.qcow2,format=qcow2 web1.qcow2 web1
+$ qcow2ctl clone base.qcow2 web2.qcow2 web2
+$ mount /dev/mapper/web1p1 /mnt/a
+$ mount /dev/mapper/web1p2 /mnt/b
+$ dmsetup table web1
 hello from the base
 written through the kernel
 $ dmsetup suspend web1
 $ dmsetup resume web1
 $ qcow2ctl move web1 moved.qcow2
+$ umount /mnt/a /mnt/b
 $ qcow2ctl detach web1
 Images are identical.
 == What to try next

@@ -102,6 +102,13 @@ for number in 01 02; do
 	file=$("$temp/tree/scripts/new-test" moon)
 	[ "${file##*/}" = "test_moon_$number.sh" ] || complain "new-test: made $file"
 	[ -x "$file" ] || complain "new-test: $file cannot be run"
+	grep -q '^fail ' "$file" || complain "new-test: $file does not fail"
 done
+mkdir -p "$temp/tree/tests/kselftest/dm-qcow2"
+cp tests/kselftest/dm-qcow2/{lib,ktap,oracle}.sh "$temp/tree/tests/kselftest/dm-qcow2/"
+style_of() { (cd "$temp/tree" && scripts/style "$@"); }
+style_of tests/kselftest/dm-qcow2/test_moon_01.sh >"$temp/out" 2>&1 || complain "new-test: not in style: $(cat "$temp/out")"
+(GIT_DIR=$temp/none style_of) >"$temp/out" 2>&1 && complain "style: looks at nothing, and is content"
+grep -q "lists no files" "$temp/out" || complain "style: does not say that it looks at nothing"
 "$temp/tree/scripts/new-test" ../moon 2>/dev/null && complain "new-test: takes a path"
 exit $failed

@@ -48,7 +48,10 @@ expect 7 fine --disk "$temp/disk" --scratch 64M --out "$temp/kept" --env "COLOUR
 [ "$(cat /etc/hostname)" = "$before" ] || { echo "the host's root was written"; failed=1; }
 
 expect 124 "took longer than 3 s" --timeout 3 -c 'while :; do :; done'
-expect 125 "died while the script ran" -c 'echo c >/proc/sysrq-trigger; sleep 60'
+rm -f build/vm/6.1-line.log
+expect 125 "the console's log is build/vm/6.1-line.log" -c 'echo c >/proc/sysrq-trigger; sleep 60'
+grep -q "died while the script ran" "$temp/out" || { echo "not said: who died"; failed=1; }
+grep -q "Kernel panic.*sysrq" build/vm/6.1-line.log || { echo "the console's log is not kept"; failed=1; }
 expect 126 "WARNING: CPU: 0" -c 'echo "WARNING: CPU: 0 PID: 1 at nowhere" >/dev/kmsg'
 expect 0 harmless --allow 'at nowhere$' -c 'echo "WARNING: CPU: 0 PID: 1 at nowhere" >/dev/kmsg; echo harmless'
 expect 127 "unrecognized arguments: --colour" --colour -c true

@@ -3,7 +3,8 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # The Debian packages on a fresh system of one release, in a folder: built there, lintian has nothing to say, installed
-# before and after the kernel's headers, tried by autopkgtest, upgraded, purged; then the same by make install with DKMS.
+# before and after the kernel's headers, tried by autopkgtest, upgraded, purged; then the same by make install with DKMS
+# and without, and make demo.
 #
 #	debian.sh bookworm|trixie
 #
@@ -130,7 +131,20 @@ holds "builds the module by DKMS" built build "$own"
 holds "and places the tool" within build "/usr/local/sbin/qcow2ctl version"
 holds "make install once more" within build "cd /b/dm-qcow2-$own && make -s install"
 holds "make uninstall" within build "cd /b/dm-qcow2-$own && make -s uninstall"
+holds "DKMS goes" within build "apt-get purge -q -y dkms"
+# shellcheck disable=SC2016
+kernel='at=(/lib/modules/*/build); release=${at[0]%/build}; release=${release##*/};'
+holds "make and make install without it" within build "$kernel cd /b/dm-qcow2-$own && make -s KDIR=\${at[0]} && make -s install"
+holds "place the module where modprobe finds it" within build "$kernel [ \$(modprobe -S \$release -nD dm-qcow2 | grep -c dm-qcow2) = 1 ]"
+holds "make uninstall after that" within build "cd /b/dm-qcow2-$own && make -s uninstall"
 rm -rf "$work/build/b" "$work/build/out"
 holds "leaves nothing, too" left build
+
+# The first of the README's two commands; the other one is what runs this.
+holds "another fresh $suite" fresh demo
+holds "which has make" packages demo make
+mkdir "$work/demo/b"
+holds "the source" scripts/dist tree "$work/demo/b"
+holds "make demo" within demo "cd /b/dm-qcow2-$own && make demo"
 echo "1..$N"
 exit $FAILED
