@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# A chain of four layers; nothing but the top is ever written.
+# A chain of four layers, of as many as a table takes, and of one more; nothing but the top is ever written.
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -25,3 +25,52 @@ clean a.qcow2
 same a.qcow2 model.raw
 want "a lower layer was written" md5sum --quiet -c sums
 ok "four layers"
+rm ./*.raw ./*.qcow2
+
+# Each layer has a cluster of its own, over some of those below; sizes of clusters and versions take turns.
+python3 - <<'PY'
+import struct
+size = 4 << 20
+model = bytearray(size)
+for n in range(256):
+    bits, version = (9, 12, 16)[n % 3], 2 + n % 2
+    cluster = 1 << bits
+    entries = cluster // 8
+    tables = -(-size // (entries * cluster))
+    l2 = 3 + -(-tables * 8 // cluster)
+    goff = n * 12288 // cluster * cluster
+    name = f"l{n - 1}".encode() if n else b""
+    with open(f"l{n}", "wb") as image:
+        image.write(struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", version, 120 if n else 0, len(name), bits, size, 0,
+                                tables, 3 * cluster, cluster, 1, 0, 0))
+        if version == 3:
+            image.write(struct.pack(">QQQII", 0, 0, 0, 4, 104))
+        image.seek(120)
+        image.write(name)
+        image.seek(cluster)
+        image.write(struct.pack(">Q", 2 * cluster))
+        image.seek(2 * cluster)
+        image.write(b"\0\1" * (l2 + 2))
+        image.seek(3 * cluster + goff // (entries * cluster) * 8)
+        image.write(struct.pack(">Q", l2 * cluster | 1 << 63))
+        image.seek(l2 * cluster + goff // cluster % entries * 8)
+        image.write(struct.pack(">Q", (l2 + 1) * cluster | 1 << 63))
+        image.seek((l2 + 1) * cluster)
+        image.write(bytes([n % 255 + 1]) * cluster)
+    model[goff:goff + cluster] = bytes([n % 255 + 1]) * cluster
+with open("model.raw", "wb") as file:
+    file.write(model)
+PY
+below=()
+for ((at = 254; at >= 0; at--)); do below+=(-b "qcow2:l$at"); done
+md5sum l[0-9] l1* l2[0-4]* >sums
+attach q l255 "${below[@]}"
+is q layers 256
+want "content differs" cmp model.raw /dev/mapper/q
+exercise q model.raw 8 60
+detach q
+clean l255
+same l255 model.raw
+want "a lower layer was written" md5sum --quiet -c sums
+refused "Invalid argument" "number of layers is not 1 to 256" attach q l255 "${below[@]}" -b qcow2:l0
+ok "256 layers, and not one more"

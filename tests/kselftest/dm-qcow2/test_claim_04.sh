@@ -32,9 +32,10 @@ replaced() {
 }
 forced() {
 	exec 8</dev/mapper/q
-	dmsetup remove --force q 2>/dev/null || true
+	! dmsetup remove --force q 2>/dev/null || fail "an open device was removed"
+	holds a.qcow2 ""
 	exec 8<&-
-	dmsetup remove --retry q 2>/dev/null || true
+	dmsetup remove --retry q
 }
 deferred() {
 	exec 8</dev/mapper/q

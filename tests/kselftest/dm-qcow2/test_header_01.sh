@@ -29,10 +29,12 @@ truncate -s 0 empty
 truncate -s 1M zeros
 mkdir folder
 mkfifo fifo
-attempt empty "Invalid argument" .
-attempt zeros "Invalid argument" .
-refused "" . dmsetup create bad --table "0 2048 qcow2 1 qcow2 $DIR/folder"
-refused "" . dmsetup create bad --table "0 2048 qcow2 1 qcow2 $DIR/fifo"
+attempt empty "Invalid argument" "not a qcow2 image"
+attempt zeros "Invalid argument" "not a qcow2 image"
+for name in folder fifo; do
+	refused "Invalid argument" "image is neither a regular file nor a block device" dmsetup create bad --table "0 2048 qcow2 1 qcow2 $DIR/$name"
+	dmsetup info bad >/dev/null 2>&1 && fail "$name: a device was left behind"
+done
 ok "a folder and a FIFO"
 unclean="Structure needs cleaning"
 unsupported="Operation not supported"

@@ -38,8 +38,11 @@ ok "deferred removal"
 dmsetup create q <line
 dd if=/dev/zero of=/dev/mapper/q bs=4k oflag=direct status=none 2>/dev/null &
 sleep 0.3
-dmsetup remove --force q || true
-wait || true
-dmsetup remove --retry q 2>/dev/null || true
+exec 7</dev/mapper/q
+dmsetup remove --force q 2>/dev/null && fail "an open device was removed"
+[[ $(dmsetup table q) == "0 "*" error"* ]] || fail "forced, it is still $(dmsetup table q)"
 clean a.qcow2
+wait
+exec 7<&-
+dmsetup remove --retry q
 ok "forced removal under I/O"

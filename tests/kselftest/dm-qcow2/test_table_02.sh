@@ -30,7 +30,7 @@ bad "Invalid argument" "does not take" 1 "$image 2 cache_kib 0"
 bad "Invalid argument" "does not take" 1 "$image 2 when_full maybe"
 bad "Invalid argument" "does not take" 1 "$image 2 bitmaps keep"
 bad "Invalid argument" "more words" 1 "$image 1 no_backing hop auto"
-bad "No such file" "" 1 "qcow2 $DIR/missing"
+bad "No such file" "image does not exist" 1 "qcow2 $DIR/missing"
 bad "Invalid argument" "names no backing file" 2 "$image raw $DIR/a.qcow2"
 printf '0 8192 qcow2 1 %s\n8192 8192 zero\n' "$image" >two
 dmsetup create bad two 2>/dev/null && fail "a table of two targets was taken"

@@ -34,7 +34,7 @@ host_managed() {
 
 scratch ext4
 host_managed
-sentence="host-managed zoned block device"
+sentence="${ZONED#/dev/} is a host-managed zoned block device"
 load() { dmsetup create bad --table "0 2048 qcow2 $*"; }
 create good.qcow2 8M
 dd if=good.qcow2 of="$ZONED" bs=4k oflag=direct conv=notrunc status=none
@@ -45,7 +45,7 @@ create -u -b "$ZONED" -F raw over.qcow2 8M
 refused "Operation not supported" "$sentence" load 2 qcow2 "$DIR/over.qcow2" raw "$ZONED"
 ok "as a lower layer"
 dmsetup create zlinear --table "0 $(blockdev --getsz "$ZONED") linear $ZONED 0"
-refused "Operation not supported" "$sentence" load 1 qcow2 /dev/mapper/zlinear
+refused "Operation not supported" "/dev/mapper/zlinear: block device is host-managed zoned" load 1 qcow2 /dev/mapper/zlinear
 dmsetup remove --retry zlinear
 ok "under dm-linear"
 # There can be no partition to refuse: the kernel makes none on a zoned device.
