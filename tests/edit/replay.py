@@ -43,6 +43,13 @@ def first(image):
     return next(image.snapshots())
 
 
+def other(image):
+    """Return the largest snapshot that is not like the first: of another size, or with the state of a machine."""
+    name, _, size, state, _ = first(image)
+    others = [snapshot for snapshot in image.snapshots() if snapshot[2:4] != (size, state) and snapshot[0] != name]
+    return max(others, key=lambda snapshot: snapshot[2], default=None)
+
+
 def create(image):
     """snapshot create: one more view, of the disk."""
     if image.data_file:
@@ -53,21 +60,21 @@ def create(image):
     return ["snapshot", "create", "IMAGE", "new"], {**views, name: ("new", image.size, 0, (views["disk"][1], state))}
 
 
-def apply(image):
+def apply(image, which=first):
     """snapshot apply: the disk shows what the snapshot does."""
-    if not image.nr_snapshots:
+    if not image.nr_snapshots or not which(image):
         return None
     views = image.views()
-    name, _, size, _, l1 = first(image)
+    name, _, size, _, l1 = which(image)
     return ["snapshot", "apply", "IMAGE", name], {**views, "disk": (size, image.view(size, l1)[0])}
 
 
-def delete(image):
+def delete(image, which=first):
     """snapshot delete: a view less."""
-    if not image.nr_snapshots:
+    if not image.nr_snapshots or not which(image):
         return None
     views = image.views()
-    name = first(image)[0]
+    name = which(image)[0]
     return ["snapshot", "delete", "IMAGE", name], {key: view for key, view in views.items() if key != name}
 
 
@@ -108,6 +115,7 @@ def rebase_none(image):
 
 EDITS = {
     "create": create, "apply": apply, "delete": delete,
+    "apply-other": lambda image: apply(image, other), "delete-other": lambda image: delete(image, other),
     "grow": resize(300 * 1024), "grow-far": resize(80 << 20), "grow-a-sector": resize(512),
     "shrink": resize(-(3 << 20) - 65536, "--shrink"), "shrink-a-bit": resize(-40 * 1024, "--shrink"),
     "rebase": rebase, "rebase-none": rebase_none,
@@ -197,7 +205,10 @@ def one_edit(variety, name):
     expect(rc == 0, f"exit {rc}: {said}")
     new = qcow2.load("work")
     expect(new.views() == wanted, f"result {new.views()}, expected {wanted}")
-    kept = [key for key in image.entries() if name != "delete" or key != words[-1]]
+    if name.startswith("apply"):
+        size, l1 = next((snapshot[2], snapshot[4]) for snapshot in image.snapshots() if snapshot[0] == words[-1])
+        expect(new.view(new.size, new.l1)[1] == image.view(size, l1)[1], "the state of the machine is not the snapshot's")
+    kept = [key for key in image.entries() if not name.startswith("delete") or key != words[-1]]
     expect(list(new.entries())[:len(kept)] == kept, "other snapshots, or in another order")
     expect(all(new.entries()[key] == image.entries()[key] for key in kept), "a snapshot table entry changed")
     expect(check("work") == 0, "leaks at the end")
