@@ -17,7 +17,7 @@ holder_PID=
 declare -A line=(
 	[create]="snapshot create IMAGE new" [apply]="snapshot apply IMAGE snap" [delete]="snapshot delete IMAGE snap"
 	[external]="snapshot create --external over IMAGE" [resize]="resize IMAGE +1M" [shrink]="resize --shrink IMAGE 512K"
-	[commit]="commit IMAGE" [rebase]="rebase --unsafe --no-backing IMAGE"
+	[list]="snapshot list IMAGE" [commit]="commit IMAGE" [rebase]="rebase --unsafe --no-backing IMAGE"
 )
 # words COMMAND IMAGE: into the array call.
 words() {
@@ -112,6 +112,10 @@ if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --clear-groups true 2>/dev/null; 
 		refuses 4 "$command" "read-only file" "^qcow2ctl: ./readonly: cannot .*Permission denied" ./readonly
 		refuses 4 "$command" "no rights at all" "^qcow2ctl: ./private: cannot .*Permission denied" ./private
 	done
+	for command in list external; do
+		refuses 4 "$command" "no rights at all" "^qcow2ctl: ./private: cannot .*Permission denied" ./private
+	done
+	succeeds "list: read-only file" "snap" snapshot list ./readonly
 	Q=$plain
 else
 	ok "read-only file # SKIP not root"

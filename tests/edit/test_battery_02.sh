@@ -63,8 +63,8 @@ refuses 9 "apply: bitmaps" "persistent bitmaps" bitmaps snapshot apply ./bitmaps
 refuses 4 "create --external: existing" "^qcow2ctl: over: .*exists already" snap snapshot create --external over ./snap
 refuses 3 "create --external: no folder" "^qcow2ctl: gone/x: " snap snapshot create --external gone/x ./snap
 for word in dirty corrupt; do
-	for verb in "snapshot create ./$word x" "snapshot create --external x ./$word" "resize ./$word 2M" \
-		"commit $word" "rebase --unsafe --no-backing $word"; do
+	for verb in "snapshot create ./$word x" "snapshot create --external x ./$word" "snapshot apply ./$word 1" \
+		"snapshot delete ./$word 1" "resize ./$word 2M" "resize --shrink ./$word 512K" "commit $word" "rebase --unsafe --no-backing $word"; do
 		# shellcheck disable=SC2086
 		refuses 7 "${verb%% *}: $word" "image is .*$word" $word $verb
 		hints "${verb%% *}: $word" "qcow2ctl repair ./$word"
