@@ -48,6 +48,15 @@ grep -q '^    dm-qcow2$' linux/Documentation/admin-guide/device-mapper/index.rst
 longest=$(sed -n 's/^# timeout=//p' "$tree"/tests/kselftest/dm-qcow2/*.sh | sort -n | tail -n 1)
 grep -qx "timeout=$longest" "$tree/tests/kselftest/dm-qcow2/settings" || complain "settings: a case has $longest s"
 
+# Each module that a test loads has a line in config, also where its option is called otherwise.
+declare -A options=([brd]=BLK_DEV_RAM [dm-mod]=BLK_DEV_DM [sd-mod]=BLK_DEV_SD)
+while read -r module; do
+	option=${options[$module]:-${module//-/_}}
+	grep -qE "^CONFIG_(BLK_DEV_)?${option^^}(_FS)?=" "$tree/tests/kselftest/dm-qcow2/config" || complain "config: no line for $module"
+done < <(cat "$tree"/tests/kselftest/dm-qcow2/*.sh | grep -v '^#\|hint:' |
+	grep -oE '(modprobe|need_module|scratch|for fs in)( -a)?( [a-z][a-z0-9_-]+)+( |;|$)' | sed -E 's/^(for fs in|[a-z_]+)( -a)?//; s/_/-/g' |
+	tr -s ' ;' '\n' | grep . | sort -u)
+
 # What is not byte for byte as in kernel/, where scripts/style has had checkpatch read it, and trace.h, which is a language
 # of its own: macros that end with an open bracket, and are indented as what they make.
 patch_form() { "$1/scripts/checkpatch.pl" --root="$1" "${@:2}" --no-summary --terse --strict || complain "checkpatch"; }
