@@ -152,6 +152,12 @@ static inline void *qcow2_backend_buffer(size_t bytes, gfp_t gfp)
  * for qcow2_backend_submit().
  */
 int qcow2_backend_read(struct qcow2_backend *backend, u64 hoff, void *buf, size_t len);
+/*
+ * The same of a part of a table. In a cluster past the end, where the file was cut, it is -EUCLEAN:
+ * zeros would read as a table of holes, or of clusters that are free.
+ */
+int qcow2_backend_read_table(struct qcow2_backend *backend, u64 hoff, void *buf, size_t len,
+			     u32 cluster_size);
 int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff, const void *buf, size_t len);
 
 /* All completed writes are durable when this returns 0. Never retried here. */

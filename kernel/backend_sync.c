@@ -235,6 +235,14 @@ int qcow2_backend_read(struct qcow2_backend *backend, u64 hoff, void *buf,
 	return ret;
 }
 
+int qcow2_backend_read_table(struct qcow2_backend *backend, u64 hoff, void *buf,
+			     size_t len, u32 cluster_size)
+{
+	if (hoff >= round_up(qcow2_backend_size(backend), cluster_size))
+		return -EUCLEAN;
+	return qcow2_backend_read(backend, hoff, buf, len);
+}
+
 int qcow2_backend_write(struct qcow2_backend *backend, u64 hoff,
 			const void *buf, size_t len)
 {

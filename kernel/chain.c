@@ -336,11 +336,12 @@ static void trim_tail(struct qcow2_chain *chain)
 
 	if (!top->backend.file || qcow2_commit_mode(&chain->commit) != QCOW2_MODE_RW ||
 	    qcow2_backend_size(&top->backend) <= top->map.old_end ||
-	    qcow2_refcount_used_end(&top->rc, top->map.old_end, &end))
+	    qcow2_refcount_used_end(&top->rc, top->map.old_end, top->map.end, &end))
 		return;
 	end = max(end, top->map.old_end);
 	if (end < qcow2_backend_size(&top->backend))
 		qcow2_backend_trim(&top->backend, end);
+	WRITE_ONCE(top->map.end, end);
 }
 
 bool qcow2_chain_deactivate(struct qcow2_chain *chain)
@@ -401,7 +402,7 @@ void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff
 
 	if (why == QCOW2_TABLES_OVERLAP)
 		fault = QCOW2_FAULT_OVERLAP;
-	else if (why == QCOW2_L1_RANGE || why == QCOW2_L1_ENTRY_UNALIGNED ||
+	else if (why == QCOW2_L1_ENTRY_RANGE || why == QCOW2_L1_ENTRY_UNALIGNED ||
 		 why == QCOW2_L1_ENTRY_COPIED_EMPTY)
 		fault = QCOW2_FAULT_L1;
 	qcow2_stat_inc(chain->stats, QCOW2_STAT_CORRUPTIONS);

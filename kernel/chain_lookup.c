@@ -120,6 +120,8 @@ int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 			put_pins(pins, &chain->layers[*layer]);
 			ret = qcow2_map_load(map, goff, true, &pins[at]);
 		}
+		if (ret == -EUCLEAN)
+			qcow2_chain_corrupt(chain, *layer, goff, QCOW2_L1_ENTRY_RANGE);
 		if (ret)
 			break;
 		at = (at + 1) % LOOKUP_PINS;

@@ -224,7 +224,7 @@ static void walk_l1_entry(struct qcow2_check_run *run, u64 raw)
 
 	verdict = qcow2_l1_decode(geo, raw, &hoff, &copied);
 	if (!verdict && hoff >= READ_ONCE(run->top->map.end))
-		verdict = QCOW2_L1_RANGE;
+		verdict = QCOW2_L1_ENTRY_RANGE;
 	if (verdict) {
 		find_error(run, qcow2_verdict_text(verdict), raw);
 	} else if (hoff) {

@@ -196,7 +196,7 @@ static int step_reserve(struct qcow2_request *req)
 	ret = qcow2_l2table_own(req->chain, req->goff);
 	if (ret)
 		return ret;
-	req->slice = qcow2_map_pin(&top->map, req->goff);
+	req->slice = qcow2_l2table_pin(req->chain, req->goff);
 	if (IS_ERR(req->slice)) {
 		ret = PTR_ERR(req->slice);
 		req->slice = NULL;

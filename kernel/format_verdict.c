@@ -79,6 +79,8 @@ static const struct verdict {
 		"L2 table offset is not cluster aligned" },
 	[QCOW2_L1_ENTRY_COPIED_EMPTY] = { EUCLEAN,
 		"COPIED is set without an L2 table" },
+	[QCOW2_L1_ENTRY_RANGE] = { EUCLEAN,
+		"L2 table lies beyond the end of the image" },
 	[QCOW2_L2_ENTRY_RESERVED] = { EUCLEAN, "reserved bits are set" },
 	[QCOW2_L2_ENTRY_UNALIGNED] = { EUCLEAN,
 		"host offset is not cluster aligned" },

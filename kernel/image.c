@@ -323,11 +323,34 @@ static int reread_header(struct qcow2_image *image)
 	return 0;
 }
 
+/*
+ * Was the image cut behind our back, while it was in use or parked? An edit that makes it shorter
+ * lowers the counts before.
+ */
+static int check_cut(struct qcow2_image *image)
+{
+	u64 used = image->damaged ? U64_MAX : 0;
+	int ret = 0;
+
+	if (image->map.end >= image->parked_end)
+		return 0;
+	if (!used && image->writable)
+		ret = qcow2_refcount_used_end(&image->rc, image->map.end, image->parked_end, &used);
+	if (ret && ret != -EUCLEAN)
+		return ret;
+	if (!ret && used <= image->map.end)
+		return 0;
+	log_image(image, "image was cut: clusters in use lie beyond its end");
+	return -ESTALE;
+}
+
 static int activate_qcow2(struct qcow2_image *image)
 {
 	int ret;
 
 	ret = reread_header(image);
+	if (ret == -EUCLEAN && qcow2_backend_size(&image->backend) < image->parked_end)
+		ret = -ESTALE;
 	if (!ret && image->view)
 		ret = qcow2_view_activate(image);
 	if (ret)
@@ -339,7 +362,12 @@ static int activate_qcow2(struct qcow2_image *image)
 	image->meta.written = 0;
 	image->meta.durable = 0;
 	ret = qcow2_image_metadata_read(image);
-	if (!ret && image->writable)
+	if (ret)
+		return ret;
+	ret = check_cut(image);
+	if (ret)
+		qcow2_image_metadata_forget(image);
+	else if (image->writable)
 		qcow2_claim_recheck(&image->use);
 	return ret;
 }
@@ -412,6 +440,7 @@ void qcow2_image_deactivate(struct qcow2_image *image, bool clean)
 {
 	if (!image->active)
 		return;
+	image->parked_end = image->map.end;
 	put_away(image);
 	park_claims(image, clean);
 }

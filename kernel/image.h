@@ -67,6 +67,7 @@ struct qcow2_image {
 	struct qcow2_unwritten unwritten;	/* writable files only */
 	struct qcow2_view *view;	/* I: of a snapshot; NULL: the active layer */
 	bool active;
+	u64 parked_end;			/* where it ended, as known at the last suspend; or 0 */
 };
 
 /*

@@ -175,7 +175,7 @@ static int collect_tables(struct qcow2_image *image)
 		if (verdict || (hoff && hoff >= image->map.end)) {
 			DMERR_LIMIT("%s: L1 entry %u: %s",
 				    qcow2_backend_device(&image->backend), i,
-				    qcow2_verdict_text(verdict ?: QCOW2_L1_RANGE));
+				    qcow2_verdict_text(verdict ?: QCOW2_L1_ENTRY_RANGE));
 			image->damaged = true;
 			continue;
 		}

@@ -229,6 +229,8 @@ static int lane_lookup_top(struct qcow2_request *req, struct qcow2_extent *exten
 		if (pin)
 			qcow2_meta_put(pin);
 		ret = qcow2_map_load(map, req->goff, true, &pin);
+		if (ret == -EUCLEAN)
+			qcow2_chain_corrupt(req->chain, 0, req->goff, QCOW2_L1_ENTRY_RANGE);
 		if (ret)
 			break;
 	}

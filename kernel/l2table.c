@@ -60,6 +60,8 @@ static int put_table(struct qcow2_chain *chain, u64 goff, u64 old, u64 *number)
 	if (ret)
 		return ret;
 	ret = write_table(top, old, &new);
+	if (ret == -EUCLEAN)
+		qcow2_chain_corrupt(chain, 0, goff, QCOW2_L1_ENTRY_RANGE);
 	if (!ret)
 		ret = qcow2_metaset_add(&top->metaset, qcow2_to_clu(&top->geo, new.hoff));
 	if (ret) {
@@ -115,4 +117,13 @@ int qcow2_l2table_own(struct qcow2_chain *chain, u64 goff)
 	}
 	mutex_unlock(&map->table_lock);
 	return ret;
+}
+
+struct qcow2_slice *qcow2_l2table_pin(struct qcow2_chain *chain, u64 goff)
+{
+	struct qcow2_slice *slice = qcow2_map_pin(&qcow2_chain_top(chain)->map, goff);
+
+	if (slice == ERR_PTR(-EUCLEAN))
+		qcow2_chain_corrupt(chain, 0, goff, QCOW2_L1_ENTRY_RANGE);
+	return slice;
 }

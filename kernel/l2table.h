@@ -17,6 +17,8 @@
  * -EUCLEAN.
  */
 int qcow2_l2table_own(struct qcow2_chain *chain, u64 goff);
+/* Then: its slice with the entry of @goff, pinned, or an error; corruption has been told. */
+struct qcow2_slice *qcow2_l2table_pin(struct qcow2_chain *chain, u64 goff);
 /* A cluster of the top layer; waits for a commit where the allocator needs one. */
 int qcow2_l2table_reserve(struct qcow2_chain *chain, struct qcow2_cluster *cluster);
 

@@ -83,7 +83,7 @@ static enum qcow2_verdict l1_entry(const struct qcow2_map *map, u64 goff, u64 *t
 	if (unlikely(!*table || qcow2_in_cluster(map->geo, *table)))
 		verdict = qcow2_l1_decode(map->geo, raw, table, copied);
 	if (!verdict && *table >= READ_ONCE(map->end))
-		return QCOW2_L1_RANGE;
+		return QCOW2_L1_ENTRY_RANGE;
 	return verdict;
 }
 
@@ -565,7 +565,8 @@ int qcow2_map_copy_table(struct qcow2_map *map, u64 from, u64 to)
 
 	lockdep_assert_held(&map->table_lock);
 	for (done = 0; done < map->geo->cluster_size; done += size) {
-		ret = qcow2_backend_read(map->meta->backend, from + done, words, size);
+		ret = qcow2_backend_read_table(map->meta->backend, from + done, words, size,
+					       map->geo->cluster_size);
 		if (ret)
 			return ret;
 		for (i = 0; i < size / sizeof(__be64); i += step) {

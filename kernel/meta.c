@@ -193,8 +193,11 @@ struct qcow2_slice *qcow2_meta_load(struct qcow2_meta *meta, u64 hoff,
 	slice->hoff = hoff;
 	if (content)
 		memcpy(slice->data, content, size);
-	else
+	else if (kind == QCOW2_SLICE_REFTABLE)	/* may be shorter: the rest names no blocks */
 		ret = qcow2_backend_read(meta->backend, hoff, slice->data, size);
+	else
+		ret = qcow2_backend_read_table(meta->backend, hoff, slice->data, size,
+					       meta->geo->cluster_size);
 	if (ret) {
 		qcow2_meta_put(slice);
 		return ERR_PTR(ret);
@@ -350,7 +353,8 @@ struct qcow2_slice *qcow2_meta_read(struct qcow2_meta *meta, u64 hoff,
 	slice->hoff = hoff;
 	qcow2_stat_inc(meta->cache->stats, QCOW2_STAT_MISSES);
 	load_begin(meta, &load, key);
-	ret = qcow2_backend_read(meta->backend, hoff, slice->data, qcow2_slice_size(meta->geo));
+	ret = qcow2_backend_read_table(meta->backend, hoff, slice->data,
+				       qcow2_slice_size(meta->geo), meta->geo->cluster_size);
 	has_place = !ret && !xa_reserve_irq(&meta->slices, key, QCOW2_META_GFP_TRY);
 	spin_lock_irqsave(&meta->lock, flags);
 	is_old = __load_end(meta, &load);

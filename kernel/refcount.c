@@ -304,10 +304,10 @@ bool qcow2_refcount_census(struct qcow2_refcount *rc)
 	return more;
 }
 
-int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 from, u64 *end)
+int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 from, u64 to, u64 *end)
 {
 	u64 first = qcow2_to_clu(rc->geo, from) >> rc->geo->refblock_bits;
-	u64 last = qcow2_to_clu(rc->geo, *rc->end) >> rc->geo->refblock_bits;
+	u64 last = qcow2_to_clu(rc->geo, to) >> rc->geo->refblock_bits;
 	u64 index, used, highest = 0;
 	int ret = 0;
 

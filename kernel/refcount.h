@@ -108,9 +108,9 @@ int qcow2_refcount_visit(struct qcow2_refcount *rc, u64 *hclu,
 /* Count one more refcount block for the statistics; false when all are. */
 bool qcow2_refcount_census(struct qcow2_refcount *rc);
 /*
- * Bytes up to the end of the highest cluster in use, if it lies behind @from; reads blocks from the
- * end of the image to there.
+ * Bytes up to the end of the highest cluster in use, if it lies behind @from; reads blocks from
+ * that of @to to there.
  */
-int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 from, u64 *end);
+int qcow2_refcount_used_end(struct qcow2_refcount *rc, u64 from, u64 to, u64 *end);
 
 #endif

@@ -183,7 +183,7 @@ static int release_cluster(struct qcow2_request *req)
 	ret = qcow2_l2table_own(req->chain, req->goff);
 	if (ret)
 		return ret;
-	slice = qcow2_map_pin(&top->map, req->goff);
+	slice = qcow2_l2table_pin(req->chain, req->goff);
 	if (IS_ERR(slice))
 		return PTR_ERR(slice);
 	ret = change_entry(req, slice);
