@@ -66,6 +66,8 @@ style() {
 style kernel/good.c "" "$head"$'\nint good;'
 style kernel/bug.c "neither stops" "$head"$'\nvoid f(int x)\n{\n\tBUG_ON(x);\n}'
 style kernel/form.c "ERROR" "$head"$'\nint f(void)\n{\n\tif(1){ return 0; }\n}'
+mkdir -p "$temp/tree/userspace"
+style userspace/extern.c "externs should be avoided" "$head"$'\nint edit_commit(int fd);\nint good(void)\n{\n\treturn edit_commit(1);\n}'
 style kernel/head.c "no copyright" $'// SPDX-License-Identifier: GPL-2.0\nint x;'
 style kernel/utils.c "says nothing" "$head"$'\nint x;'
 style kernel/long.c "longer than 600" "$head"$'\n'"$(yes 'int x;' | head -n 601)"
