@@ -7,8 +7,6 @@
 #include <linux/minmax.h>
 #include "chain.h"
 
-#define LOOKUP_PINS	8
-
 /* A raw layer is data to its end; an odd last sector stands alone. */
 static void raw_extent(u64 goff, u64 len, struct qcow2_extent *extent)
 {
@@ -77,32 +75,25 @@ void qcow2_chain_lookup(const struct qcow2_chain *chain, u64 goff, u64 len,
 	look_down(chain, goff, len, NULL, extent, layer);
 }
 
-/* Give up the pins on slices of @layer and of those below it. */
-static void put_pins(struct qcow2_slice **pins, const struct qcow2_image *layer)
+static void put_pin(struct qcow2_slice **pin)
 {
-	unsigned int i;
-
-	for (i = 0; i < LOOKUP_PINS; i++) {
-		if (pins[i] && container_of(pins[i]->meta, struct qcow2_image, meta) >= layer) {
-			qcow2_meta_put(pins[i]);
-			pins[i] = NULL;
-		}
-	}
+	if (*pin)
+		qcow2_meta_put(*pin);
+	*pin = NULL;
 }
 
 /*
  * However small the cache is and however many the layers, this comes to an end: what it has seen
- * of lower layers it does not need again, and the slices loaded last stay pinned until it has seen
- * them, so that other readers cannot push them out again and again. Who waits for memory for one
- * has pins on layers above it only, so nobody waits in a circle (meta.h).
+ * of lower layers it does not need again, and the slices of the top and of the layer loaded last
+ * stay pinned, so that other readers cannot push them out again and again. Who waits for memory
+ * for one has a pin on the top at most, so nobody waits in a circle (meta.h).
  */
 int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 			    struct qcow2_extent *extent, unsigned int *layer,
 			    unsigned int *epoch)
 {
-	struct qcow2_slice *pins[LOOKUP_PINS] = {};
+	struct qcow2_slice *top = NULL, *below = NULL, **pin;
 	struct seen seen = {};
-	unsigned int at = 0;
 	struct qcow2_map *map;
 	int ret = 0;
 
@@ -113,20 +104,20 @@ int qcow2_chain_lookup_wait(struct qcow2_chain *chain, u64 goff, u64 len,
 			break;
 		qcow2_epoch_leave(&chain->epoch, *epoch);
 		map = &chain->layers[*layer].map;
-		if (pins[at])
-			qcow2_meta_put(pins[at]);
-		ret = qcow2_map_load(map, goff, false, &pins[at]);
+		pin = *layer ? &below : &top;
+		put_pin(pin);
+		ret = qcow2_map_load(map, goff, false, pin);
 		if (ret == -ENOMEM) {
-			put_pins(pins, &chain->layers[*layer]);
-			ret = qcow2_map_load(map, goff, true, &pins[at]);
+			put_pin(&below);
+			ret = qcow2_map_load(map, goff, true, pin);
 		}
 		if (ret == -EUCLEAN)
 			qcow2_chain_corrupt(chain, *layer, goff, QCOW2_L1_ENTRY_RANGE);
 		if (ret)
 			break;
-		at = (at + 1) % LOOKUP_PINS;
 	}
-	put_pins(pins, chain->layers);
+	put_pin(&below);
+	put_pin(&top);
 	return ret;
 }
 
