@@ -91,7 +91,7 @@ PY
 mkdir -p /mnt/zonefs
 mount -t zonefs "$ZONED" /mnt/zonefs
 dd if=small.qcow2 of=/mnt/zonefs/cnv/0 bs=4k oflag=direct conv=notrunc,sync status=none
-refused "Operation not supported" "lies on zonefs" load 1 qcow2 /mnt/zonefs/cnv/0
+refused "Operation not supported" "lies on zonefs over the zoned block device ${ZONED#/dev/}" load 1 qcow2 /mnt/zonefs/cnv/0
 SECTORS=2048 attach_ro q /mnt/zonefs/cnv/0
 want "content" cmp -n 65536 /dev/mapper/q <(head -c 65536 /dev/zero | tr '\0' '\7')
 detach q
