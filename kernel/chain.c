@@ -91,15 +91,21 @@ static void census_work(struct work_struct *work)
 	memalloc_noio_restore(noio);
 }
 
-/* The cache that maps the whole disk of the top layer, within bounds. */
+/* The cache that maps the whole disk, in every layer, within bounds. */
 static u64 cache_default(const struct qcow2_chain *chain)
 {
-	const struct qcow2_image *top = qcow2_chain_top(chain);
-	u64 bytes;
+	const struct qcow2_image *image;
+	u64 bytes = 0, clusters;
+	unsigned int i;
 
-	if (top->raw)
-		return MIN_CACHE_BYTES;
-	bytes = (top->size >> top->geo.cluster_bits) << top->geo.l2_entry_bits;
+	for (i = 0; i < chain->nr_layers && bytes < MAX_CACHE_BYTES; i++) {
+		image = &chain->layers[i];
+		if (image->raw)
+			continue;
+		clusters = image->size >> image->geo.cluster_bits;
+		bytes += max_t(u64, clusters << image->geo.l2_entry_bits,
+			       qcow2_slice_size(&image->geo));
+	}
 	return clamp(bytes * 2, MIN_CACHE_BYTES, MAX_CACHE_BYTES);
 }
 
@@ -400,7 +406,7 @@ void qcow2_chain_corrupt(struct qcow2_chain *chain, unsigned int layer, u64 goff
 {
 	enum qcow2_fault fault = QCOW2_FAULT_L2;
 
-	if (why == QCOW2_TABLES_OVERLAP)
+	if (why == QCOW2_L2_ENTRY_METADATA || why == QCOW2_L2_ENTRY_RANGE)
 		fault = QCOW2_FAULT_OVERLAP;
 	else if (why == QCOW2_L1_ENTRY_RANGE || why == QCOW2_L1_ENTRY_UNALIGNED ||
 		 why == QCOW2_L1_ENTRY_COPIED_EMPTY)

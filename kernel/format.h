@@ -227,6 +227,8 @@ enum qcow2_verdict {
 	QCOW2_L1_ENTRY_UNALIGNED,
 	QCOW2_L1_ENTRY_COPIED_EMPTY,
 	QCOW2_L1_ENTRY_RANGE,		/* for callers, who know the end */
+	QCOW2_L2_ENTRY_RANGE,		/* likewise */
+	QCOW2_L2_ENTRY_METADATA,	/* likewise, who know the tables */
 	QCOW2_L2_ENTRY_RESERVED,
 	QCOW2_L2_ENTRY_UNALIGNED,
 	QCOW2_L2_ENTRY_ZERO_V2,

@@ -127,14 +127,18 @@ static enum qcow2_verdict entry_at(const struct qcow2_map *map, const struct qco
 }
 
 /*
- * Where may guest data lie: whole clusters inside the image that hold no metadata. In a data file
+ * May guest data lie there: whole clusters inside the image that hold no metadata. In a data file
  * the place was compared with the one that the guest offset gives. In an RCU section.
  */
-static bool data_allowed(const struct qcow2_map *map, u64 hoff)
+static enum qcow2_verdict check_place(const struct qcow2_map *map, u64 hoff)
 {
-	return map->geo->data_file ||
-	       (hoff < READ_ONCE(map->end) &&
-		!__qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)));
+	if (map->geo->data_file)
+		return QCOW2_OK;
+	if (hoff >= READ_ONCE(map->end))
+		return QCOW2_L2_ENTRY_RANGE;
+	if (__qcow2_metaset_contains(map->metaset, qcow2_to_clu(map->geo, hoff)))
+		return QCOW2_L2_ENTRY_METADATA;
+	return QCOW2_OK;
 }
 
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qcow2_slice *slice,
@@ -150,8 +154,8 @@ enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map, const struct qco
 	if (map->geo->data_file)
 		return qcow2_l2_data_file(entry, goff - qcow2_in_cluster(map->geo, goff));
 	rcu_read_lock();
-	if (entry->has_host && !data_allowed(map, entry->hoff))
-		why = QCOW2_TABLES_OVERLAP;
+	if (entry->has_host)
+		why = check_place(map, entry->hoff);
 	rcu_read_unlock();
 	return why;
 }
@@ -203,7 +207,7 @@ static enum qcow2_verdict extent_of(const struct qcow2_map *map, const struct qc
 	default:
 		return QCOW2_L2_ENTRY_SUBCLUSTERS;
 	}
-	return data_allowed(map, entry.hoff) ? QCOW2_OK : QCOW2_TABLES_OVERLAP;
+	return check_place(map, entry.hoff);
 }
 
 /* Does @next, one cluster further, continue @first, which is @done bytes long? */
@@ -277,7 +281,7 @@ static enum qcow2_verdict subclusters_of(const struct qcow2_map *map,
 	default:
 		extent->kind = QCOW2_EXTENT_ZERO;
 	}
-	return !entry.has_host || data_allowed(map, entry.hoff) ? QCOW2_OK : QCOW2_TABLES_OVERLAP;
+	return entry.has_host ? check_place(map, entry.hoff) : QCOW2_OK;
 }
 
 /*
@@ -327,7 +331,7 @@ static __always_inline bool extent_is_data(const struct qcow2_map *map,
 	raw = qcow2_slice_word(slice, index);
 	hoff = raw & QCOW2_L2_HOFF_MASK;
 	if (unlikely((raw & (QCOW2_OFLAG_COMPRESSED | QCOW2_OFLAG_ZERO)) || !hoff ||
-		     qcow2_in_cluster(geo, hoff) || !data_allowed(map, hoff)))
+		     qcow2_in_cluster(geo, hoff) || check_place(map, hoff)))
 		return false;
 	extent->kind = QCOW2_EXTENT_DATA;
 	extent->hoff = hoff;

@@ -85,7 +85,7 @@ u64 qcow2_map_table_references(const struct qcow2_map *map, u64 hoff);
 /* The L2 slice of @goff, pinned, of a table that is ours. Sleeps. */
 struct qcow2_slice *qcow2_map_pin(struct qcow2_map *map, u64 goff);
 /*
- * The L2 entry of @goff in @slice, decoded; QCOW2_TABLES_OVERLAP: its host cluster is none for
+ * The L2 entry of @goff in @slice, decoded; _RANGE or _METADATA: its host cluster is none for
  * guest data. Of compressed data qcow2_map_compressed_length() says that.
  */
 enum qcow2_verdict qcow2_map_entry(const struct qcow2_map *map,

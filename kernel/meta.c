@@ -37,6 +37,8 @@ void qcow2_cache_init(struct qcow2_cache *cache, u64 limit,
 	INIT_LIST_HEAD(&cache->lru);
 	atomic64_set(&cache->used, 0);
 	atomic64_set(&cache->cached, 0);
+	atomic64_set(&cache->leaving, 0);
+	init_waitqueue_head(&cache->left);
 	cache->limit = limit;
 	cache->stats = stats;
 	qcow2_meta_shrink_add(cache);

@@ -35,6 +35,7 @@
 
 #include <linux/mempool.h>
 #include <linux/seqlock.h>
+#include <linux/wait.h>
 #include <linux/xarray.h>
 #include "backend.h"
 #include "dm-qcow2.h"
@@ -75,6 +76,8 @@ struct qcow2_cache {
 	struct list_head lru;		/* C: most recently inserted first */
 	atomic64_t used;		/* bytes of all slices, tables included */
 	atomic64_t cached;		/* bytes of those that may be evicted */
+	atomic64_t leaving;		/* bytes of those that wait for readers under RCU */
+	wait_queue_head_t left;		/* these have become fewer */
 	u64 limit;			/* I: bytes for the latter */
 	struct qcow2_stats __percpu *stats; /* I */
 	struct list_head all;		/* meta_shrink.c */

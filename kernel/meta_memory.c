@@ -5,11 +5,13 @@
  */
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include "meta_memory.h"
 
 #define RESERVED_SPARES	4
 #define EVICT_SHORT	4	/* evicted at once for want of memory */
+#define MAX_LEAVING	SZ_1M	/* or as much as the cache may have */
 
 static struct kmem_cache *slice_cache;
 
@@ -127,12 +129,19 @@ static void make_room(struct qcow2_meta *meta)
 	schedule_timeout_uninterruptible(QCOW2_META_SHORT_JIFFIES);
 }
 
+static bool few_leaving(const struct qcow2_cache *cache)
+{
+	return atomic64_read(&cache->leaving) <= max_t(u64, cache->limit, MAX_LEAVING);
+}
+
 struct qcow2_slice *qcow2_meta_fresh(struct qcow2_meta *meta, enum qcow2_slice_kind kind,
 				     bool wait)
 {
 	struct qcow2_slice *slice;
 
 	might_sleep();
+	/* Whoever reads table after table could evict slices faster than they can be freed. */
+	wait_event_idle(meta->cache->left, few_leaving(meta->cache));
 	while (atomic64_read(&meta->cache->cached) >= meta->cache->limit &&
 	       qcow2_cache_evict(meta->cache))
 		;
@@ -153,15 +162,20 @@ static void free_rcu_slice(struct rcu_head *rcu)
 {
 	struct qcow2_slice *slice = container_of(rcu, struct qcow2_slice, rcu);
 	struct qcow2_meta *meta = slice->meta;
+	struct qcow2_cache *cache = meta->cache;
 
+	atomic64_sub(qcow2_slice_bytes(slice), &cache->leaving);
 	if (slice->spare)
 		mempool_free(slice->spare, &meta->buffers);
 	mempool_free(slice, fresh_of(meta, slice->kind));
+	if (few_leaving(cache))
+		wake_up(&cache->left);
 }
 
 void qcow2_slice_free(struct qcow2_slice *slice)
 {
 	atomic64_sub(qcow2_slice_bytes(slice), &slice->meta->cache->used);
+	atomic64_add(qcow2_slice_bytes(slice), &slice->meta->cache->leaving);
 	call_rcu(&slice->rcu, free_rcu_slice);
 }
 

@@ -8,7 +8,8 @@ replay.py MEDIUM LOG JOURNAL POINTS [--base IMAGE] [--file NAME | --data SECTOR]
 MEDIUM is changed. The log is that of dm-log-writes. MEDIUM is an image, or with --file an ext4 with the
 image in it, or with --data an image and from that sector on its data file, of which each has its own
 barriers. What is discarded may hold anything afterwards: poison. At each point qemu-img must find no
-errors (leaks are allowed, as many as leaks.py says), and the disk must be what the journal allows, see model.py.
+errors (leaks are allowed, as many as leaks.py says, and at the end none), and the disk must be what the journal allows,
+see model.py.
 
 A point is a write or discard after which the medium is not what it was, and it is looked at when all
 barriers and marks that follow have been seen, just before the next one. With --data also as it is
@@ -103,6 +104,7 @@ class Replay:
                 base = file.read()
         self.model = model.of(journal, base)
         self.keep = set()
+        self.ended = False          # the whole log is there
         self.failures = self.looked = self.shuffled = self.late = self.leaks = 0
 
     def content(self, options):
@@ -139,7 +141,7 @@ class Replay:
         if where in self.keep:
             folder = f"{self.args.keep[0]}/{folder}"
             os.makedirs(folder, exist_ok=True)
-            subprocess.run(["cp", "--sparse=always", path, f"{folder}/{self.name}.{where}"], check=True)
+            subprocess.run(["cp", "--sparse=always", path, f"{folder}/{self.name}.{where}".replace(" ", "-")], check=True)
 
     def examine(self, image, where):
         """Return what is wrong with an image."""
@@ -148,6 +150,8 @@ class Replay:
         if check.returncode not in (0, 3):
             return check.stdout.decode(errors="replace").strip()
         self.leaks += check.returncode == 3
+        if self.ended and check.returncode:
+            return "leaks when all has ended"
         staged = self.model.staged()
         leaked = leaks.found(check.stdout.decode(errors="replace"))
         if staged is not None:
@@ -179,6 +183,11 @@ class Replay:
                     self.look(f"{number} without the last of the {PARTS[part]}")
                 self.late += 1
 
+    @staticmethod
+    def part_of(window):
+        """Return what a state is called that has some writes of a window."""
+        return f"a part of {window.start} to {window.stop - 1}"
+
     def shuffle(self, entries, window, rng):
         """Look at the state that any part of the writes between two barriers may leave."""
         share = rng.random()
@@ -189,7 +198,7 @@ class Replay:
             if mark := entries[number][3]:
                 self.model.mark(mark)
         with self.medium.with_content([span for span in spans if span[2]]):
-            self.look(f"a part of {window.start} to {window.stop - 1}")
+            self.look(self.part_of(window))
         self.shuffled += 1
 
     def walk(self, entries, changes, points, shuffles):
@@ -208,8 +217,8 @@ class Replay:
             if entry[3]:
                 self.model.mark(entry[3])
             self.medium.apply(entry)
-        if last in points:
-            self.point(last)
+        self.ended = True
+        self.point(last)
 
     def run(self):
         """Do it all and say what was found."""
@@ -226,6 +235,8 @@ class Replay:
                 points |= set(changes[max(0, at - 1):at + 2])
             shuffles = (random.Random(7).sample(shuffles, min(len(shuffles), self.args.points // 2)) +
                         MOVED * beside(moved, shuffles))
+        if self.args.keep and shuffles:
+            self.keep |= {self.part_of(window) for window in random.Random(3).sample(shuffles, min(len(shuffles), int(self.args.keep[1])))}
         self.walk(entries, set(changes), points, shuffles)
         shutil.rmtree(self.folder)
         late = f", {self.late} without what a cache may have kept" if self.medium.parts else ""

@@ -12,7 +12,8 @@ clusters. Some operations are followed by a flush. When it has completed, the ma
 dm-log-writes (LOGGED), or of twofiles.py: what was complete when flush N began is durable from there on.
 
 The journal says, for replay.py: {"sectors", "operations": [[[sector, count, number or 0 for
-zeros], ...] for each thread], "flushes": [[operations of each thread that were complete], ...]}.
+zeros], ...] for each thread], "flushes": [[operations of each thread that were complete], ...]}. The last of
+the flushes is none, and has no mark yet: who suspends or removes the device after that has made all of it durable.
 """
 
 import fcntl
@@ -120,6 +121,7 @@ def main():
         thread.join()
     if work.failed:
         sys.exit(f"workload.py: {work.failed}")
+    work.flushes.append(list(work.complete))
     with open(journal, "w", encoding="ascii") as file:
         json.dump({"sectors": work.sectors, "operations": work.operations, "flushes": work.flushes}, file)
 

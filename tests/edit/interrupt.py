@@ -188,29 +188,41 @@ def repairs(kind):
     expect(interrupted > 0, "no signal interrupted it")
 
 
-def checks(kind):
-    """SIGINT after each read of a check: exit 1 and a sentence, or what it says without; the image stays as it is."""
-    damaged("work", kind)
+def looks(words):
+    """SIGINT after each read of a command that only looks: exit 1 and a sentence, or what it says without; no image changes."""
     with open("work", "rb") as file:
         old = file.read()
-    whole, interrupted = verdict(), 0
+    whole, interrupted = call(words), 0
     os.environ["QCOW2_READS"] = "1"
     try:
         for after in range(1000):
-            rc, said = call(["check", "./work"], after)
+            rc, said = call(words, after)
             if rc == 1:
                 interrupted += 1
-                expect("cannot check: interrupted (INT)\n" in said, f"after read {after}: {said}")
+                expect(f"cannot {words[0]}: interrupted (INT)\n" in said, f"{words} after read {after}: {said}")
             else:
-                expect((rc, said) == whole, f"after read {after}: exit {rc}: {said}")
+                expect((rc, said) == whole, f"{words} after read {after}: exit {rc}: {said}")
             if rc != 1 and after > 100:
                 break
     finally:
         del os.environ["QCOW2_READS"]
     with open("work", "rb") as file:
-        expect(file.read() == old, "check wrote")
-    expect(interrupted > 0, "no signal interrupted it")
+        expect(file.read() == old, f"{words} wrote")
+    expect(interrupted > 0, f"no signal interrupted {words}")
+
+
+def checks(kind):
+    """A check is interrupted."""
+    damaged("work", kind)
+    looks(["check", "./work"])
     expect(call(["repair", "./work"])[0] == 0, "somebody has a lock")
+
+
+def maps(variety):
+    """So are map and measure."""
+    VARIETIES[variety]("work")
+    for words in (["map", "./work"], ["map", "--json", "./work"], ["measure", "./work"]):
+        looks(words)
 
 
 def full():
@@ -270,7 +282,7 @@ def main():
     failed = number = 0
     print("KTAP version 1")
     cases = [(f"{' '.join(words)} of {variety}", signals, (variety, words)) for variety, words in EDITS]
-    cases += [("repair of damaged 4k", repairs, ("4k",)), ("check of damaged v2", checks, ("v2",))]
+    cases += [("repair of damaged 4k", repairs, ("4k",)), ("check of damaged v2", checks, ("v2",)), ("map and measure", maps, ("4k",))]
     cases += [("full disk", full, ()) if SMALL else ("full disk # SKIP may not mount", int, ()),
               ("progress", progress, ())]
     for name, function, arguments in cases:

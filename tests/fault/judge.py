@@ -171,7 +171,7 @@ class Judge:
         steps = 1 if mode == "fail" or error == "ENOSPC" and kind != "sync" else 2
         # Each is told by one event, and a device that is lost tells it once more when it resumes.
         most = steps + (mode == "lost")
-        if len(told) > steps or run["events"] < 1 or error == "EIO" and run["events"] > most:
+        if not 1 <= len(told) <= steps or run["events"] < 1 or error == "EIO" and run["events"] > most:
             yield f"mode {mode}: {run['events']} events, {told}"
         if kind == "sync" and not last.startswith("barrier@"):
             yield f"a barrier failed, last={last}"
@@ -201,6 +201,8 @@ class Judge:
             yield f"mode rw, and yet: {kind} {told}"
         elif kind == "write" and error == "EIO" and not bad:
             yield f"a failed write was passed over: {run['status']}"
+        elif kind == "read" and not for_ever and len(bad) > 1:
+            yield f"one read failed below, and more than one change for it: {bad}"
         elif bad and last_of(run) == "none":
             yield f"status says nothing of {bad}"
         # A suspend waits for nobody, so what was staged is lost in it.

@@ -3,9 +3,11 @@
 /*
  * map: where the bytes of a disk are.
  */
+#include <unistd.h>
 #include "../lib/map.h"
 #include "../lib/mem.h"
 #include "../lib/out.h"
+#include "../lib/progress.h"
 #include "../lib/text.h"
 #include "cmd.h"
 
@@ -71,8 +73,13 @@ static int run(void *data, char **operands)
 {
 	const struct args *args = data;
 	bool begun = false;
-	int ret = map_run(operands[0], args->json ? print_json : print_row, &begun);
+	int ret;
 
+	/* A bar does not go with lines on the same terminal. */
+	progress_start(isatty(STDOUT_FILENO) ? "none" : NULL, operands[0]);
+	progress_phase("map");
+	ret = map_run(operands[0], args->json ? print_json : print_row, &begun);
+	progress_end();
 	if (!ret && args->json)
 		out_text("%s]\n", begun ? "" : "[");
 	return ret;

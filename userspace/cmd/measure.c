@@ -6,6 +6,7 @@
 #include "../lib/err.h"
 #include "../lib/measure.h"
 #include "../lib/out.h"
+#include "../lib/progress.h"
 #include "cmd.h"
 #include "create.h"
 
@@ -60,8 +61,13 @@ static int run(void *data, char **operands)
 {
 	const struct args *args = data;
 	struct measure result;
-	int ret = measure(args, operands[0], &result);
+	int ret;
 
+	if (operands[0])
+		progress_start(NULL, operands[0]);
+	ret = measure(args, operands[0], &result);
+	if (operands[0])
+		progress_end();
 	if (!ret)
 		out_object(fields, &result, args->json);
 	return ret;

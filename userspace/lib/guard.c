@@ -39,6 +39,7 @@ static struct {
 	bool renew;			/* the image is whole again */
 	bool rested;			/* it has run in between */
 	bool unfinished;		/* it runs, and `recover` needs the intent */
+	bool opened;			/* by somebody else, when it was suspended already */
 	u64 begin;			/* ns */
 } guard;
 
@@ -259,8 +260,10 @@ static int verify(const struct guard_request *request)
 	else if (!device.status.clean || strcmp(device.status.clean, "yes"))
 		ret = err_fail(ERR_FAILED, name_of(), "its last data could not be written");
 	else if (request->exclusive && device.dm.open_count > 1)
-		ret = refuse_open(&device);
+		guard.opened = true;
 	device_release(&device);
+	if (guard.opened)
+		ret = ERR_BUSY;
 	return ret;
 }
 
@@ -412,6 +415,9 @@ static int end(void)
 	dm_settle();
 	if (suspended && !guard.suspended)
 		note_pause(paused);
+	/* Paths are walked, which may lead to the device: not before it runs. */
+	if (guard.opened)
+		refuse_open(&guard.device);
 	give_back();
 	out_let_go();
 	return ret;

@@ -11,10 +11,11 @@
  *  - The guardian is a process that waits at the other end of a socket. If this
  *    process dies, it resumes the device; if this process is too slow, it kills
  *    it first. It is in a session of its own and at the root of the control
- *    groups, so it is not killed together with this one. It is forked before the
- *    edit descriptor is opened, so the lock on byte 300 goes with the last write
- *    of the dead, and until then the kernel answers EBUSY and the guardian tries
- *    again.
+ *    groups, so it is not killed together with this one. The edit's descriptor is
+ *    open before, because no path is walked later, and closed by the guardian
+ *    before it says that it is there: so the lock on byte 300 goes with the last
+ *    write of the dead, and until then the kernel answers EBUSY and the guardian
+ *    tries again.
  *  - Resuming is always right, since a plan may be cut off everywhere (plan.h).
  *  - What is printed meanwhile is kept until the device runs and the guardian is
  *    gone: the reader may wait for it, or never read.

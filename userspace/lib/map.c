@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "map_layer.h"
 #include "mem.h"
+#include "progress.h"
 #include "text.h"
 
 #define MAX_LAYERS	256
@@ -232,7 +233,9 @@ static int visit_all(struct map *map)
 	while (!ret && goff < size) {
 		struct map_extent next = { .start = goff, .length = size - goff };
 
-		ret = find_status(map, &next);
+		ret = progress_step(goff, size);
+		if (!ret)
+			ret = find_status(map, &next);
 		if (!ret)
 			ret = add_extent(map, &next);
 		goff += next.length;

@@ -39,7 +39,7 @@ facts() {
 	for file in /sys/block/loop*/loop/backing_file; do
 		[ ! -e "$file" ] || FACTS+="$file"$'\n'
 	done
-	for file in "$DIR"/*.q.*; do
+	for file in "$DIR"/*.q.* /run/qcow2ctl/*.intent /var/lib/qcow2ctl/*; do
 		[ ! -e "$file" ] || FACTS+="$file"$'\n'
 	done
 }

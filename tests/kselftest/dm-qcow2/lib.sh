@@ -106,6 +106,8 @@ some() {
 	for (( ; at < ${#words[@]}; at += 2)); do echo "${words[at]}"; done
 }
 
+# halved WORD...: on a debug kernel, which is slow, some of these, else all.
+halved() { if [[ ${VM_KERNEL:-} = debug* ]]; then some "$@"; else echo "$@"; fi; }
 create() { qemu-img create -q -f qcow2 "$@"; }
 
 # What follows runs hundreds of times, and a process costs 50 ms in the emulator: few are started.

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-for cluster in 4k 64k 1M; do
+for cluster in $(halved 4k 64k 1M); do
 	create base.qcow2 16M
 	qemu-io -f qcow2 -c 'write -P 1 0 16M' base.qcow2 >/dev/null
 	create -o "cluster_size=$cluster" -b base.qcow2 -F qcow2 over.qcow2

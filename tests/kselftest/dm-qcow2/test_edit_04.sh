@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# snapshot create --external of a mounted device: the old image does not change any more.
+# snapshot create --external of a mounted device: the old image does not change any more. Who opens or resumes the device
+# just then is seen.
 # timeout=150
 # series=6.1
 
@@ -39,3 +40,28 @@ qemu-img convert -O raw a.qcow2 a.raw
 want "the snapshot is not clean" e2fsck -fn a.raw >/dev/null 2>&1
 want "its content" [ "$(debugfs -R "cat /mark" a.raw 2>/dev/null)" = first ]
 ok "the old image"
+
+# What is looked at once more when the device is suspended: who has it open, and whether it is suspended still.
+create r.qcow2 16M
+does snapshot create ./r.qcow2 s1
+attach q r.qcow2
+# late CODE SENTENCE WORD...: what was stopped goes on.
+late() {
+	local rc=0
+	kill -CONT $TOOL
+	wait $TOOL || rc=$?
+	[[ "$rc $(<said)" == "$1 "*"$2"* ]] || fail "exit $rc, not $1 and '$2': $(<said)"
+}
+stopped suspend snapshot apply q s1
+exec {fd}</dev/mapper/q
+late 5 "device is in use: open in "
+exec {fd}<&-
+runs q
+stopped suspend snapshot create q s2
+dmsetup resume q
+late 5 "somebody else resumed it meanwhile"
+runs q
+detach q
+want "snapshots" [ "$("$QCOW2CTL" snapshot list ./r.qcow2 | grep -c s2)" = 0 ]
+clean r.qcow2
+ok "opened or resumed meanwhile"

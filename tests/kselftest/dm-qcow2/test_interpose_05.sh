@@ -38,5 +38,18 @@ for step in load suspend suspend:2 message resume; do
 done
 taken_out
 ok "failed"
+
+# The kernel itself refuses to resume the layer, when the image has been handed over: a leg is too small for it.
+need_module dm-mirror
+truncate -s 1M small.raw
+loop small.raw
+remember
+answers 1 "cannot|refuse|does not" interpose q raw --table "mirror core 1 1024 2 {DEV} 0 $LOOP 0"
+echo "# $OUT"
+want "the kernel took it at once, or refused to load it" grep -q "too small for target" <(dmesg)
+as_before
+pauses interpose q linear
+taken_out
+ok "a layer that is not resumed"
 over
 ok "image and data"

@@ -9,17 +9,21 @@
 
 [ -n "$QCOW2CTL" ] || skip "no qcow2ctl"
 scratch ext4
+truncate -s 4M smaller.raw
+loop smaller.raw
+OTHER=$LOOP
 truncate -s 8M disk.raw
 loop disk.raw
-qemu-img create -q -f qcow2 "$LOOP" 64M
+create "$LOOP" 64M
+create "$OTHER" 64M
 attach q "$LOOP" low_water $(((2 << 20) / 512)) full_timeout 0
-create other.qcow2 8M
-attach other other.qcow2
+attach other "$OTHER" full_timeout 0
 
-cat >grow <<GROW
-echo "\$QCOW2_EVENT \$QCOW2_IMAGE" >>grown
-truncate -s +8M disk.raw
-losetup -c "$LOOP"
+cat >grow <<'GROW'
+echo "$QCOW2_EVENT $QCOW2_IMAGE" >>grown
+read -r file <"/sys/block/${QCOW2_IMAGE#/dev/}/loop/backing_file"
+truncate -s +8M "$file"
+losetup -c "$QCOW2_IMAGE"
 GROW
 "$QCOW2CTL" monitor --on "full=sh ./grow" >events &
 monitor=$!
@@ -31,6 +35,13 @@ want "the command knows event and image" [ "$(sort -u grown)" = "full $LOOP" ]
 is q mode rw
 soon q parked 0
 ok "a command makes space, the writer goes on"
+
+dd if=data of=/dev/mapper/other bs=64k count=100 oflag=direct status=none || fail "the writer of the other device got an error"
+want "content" cmp -n $((100 << 16)) data /dev/mapper/other
+want "full was told of the other device" grep -qx "other full" events
+want "the command was run for it" grep -qx "full $OTHER" grown
+soon other parked 0
+ok "one process for two devices"
 
 # A layer knows no retry: it is for the image below.
 "$QCOW2CTL" interpose q linear >/dev/null 2>&1 || fail "interpose"
@@ -76,5 +87,6 @@ wait $monitor || fail "monitor ends with 0"
 ok "a command that makes no space"
 
 detach other
+clean "$OTHER"
 detach q
 clean "$LOOP"

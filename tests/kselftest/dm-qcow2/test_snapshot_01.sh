@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-for size in 512 4k 64k; do
+for size in $(halved 512 4k 64k); do
 	create -o "cluster_size=$size" a.qcow2 8M
 	qemu-io -f qcow2 -c 'write -P 1 0 3M' -c 'write -P 2 5M 1M' -c 'write -z 4M 512k' a.qcow2 >/dev/null
 	qemu-img snapshot -c s1 a.qcow2

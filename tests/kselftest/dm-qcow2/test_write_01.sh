@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 scratch ext4
-for kind in 512:1.1 512:0.10 4k:0.10 4k:1.1 64k:1.1 64k:0.10 1M:0.10 1M:1.1; do
+for kind in $(halved 512:1.1 512:0.10 4k:0.10 4k:1.1 64k:1.1 64k:0.10 1M:0.10 1M:1.1); do
 	size=${kind%:*} compat=${kind#*:}
 	create -o "cluster_size=$size,compat=$compat" a.qcow2 16M
 	truncate -s 16M model.raw

@@ -4,7 +4,7 @@
 #
 # For tests with a udevd of their own. They undo what udev_start does by udev_stop, in their trap.
 
-UDEVD=
+UDEVD='' UDEVD_PID=''
 for at in /lib/systemd/systemd-udevd /usr/lib/systemd/systemd-udevd /sbin/udevd; do
 	[ ! -x "$at" ] || UDEVD=$at
 done
@@ -15,10 +15,19 @@ done
 udev_start() {
 	mkdir -p /run/udev
 	(cd / && "$UDEVD" --daemon)
+	UDEVD_PID=$(pgrep -nx "${UDEVD##*/}")
 	unset DM_DISABLE_UDEV
 }
 
+# It promises to end before it does; and one that stays would read the devices of the tests that follow.
 udev_stop() {
+	local try
+	[ -n "$UDEVD_PID" ] || return 0
 	udevadm control --exit 2>/dev/null || true
+	for ((try = 0; try < 100; try++)); do
+		[ -e "/proc/$UDEVD_PID" ] || break
+		sleep 0.1
+	done
+	[ ! -e "/proc/$UDEVD_PID" ] || { pkill -KILL -P "$UDEVD_PID"; kill -KILL "$UDEVD_PID"; } || true
 	rm -rf /run/udev
 }
