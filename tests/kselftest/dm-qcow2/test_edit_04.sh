@@ -42,6 +42,7 @@ want "its content" [ "$(debugfs -R "cat /mark" a.raw 2>/dev/null)" = first ]
 ok "the old image"
 
 # What is looked at once more when the device is suspended: who has it open, and whether it is suspended still.
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 create r.qcow2 16M
 does snapshot create ./r.qcow2 s1
 attach q r.qcow2

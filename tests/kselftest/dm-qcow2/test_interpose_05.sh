@@ -48,7 +48,7 @@ answers 1 "cannot|refuse|does not" interpose q raw --table "mirror core 1 1024 2
 echo "# $OUT"
 want "the kernel took it at once, or refused to load it" grep -q "too small for target" <(dmesg)
 as_before
-pauses interpose q linear
+put_in linear linear
 taken_out
 ok "a layer that is not resumed"
 over
