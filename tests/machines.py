@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
+from places import Places
 from suite import FULL, SKIP, TREE, execute, short
 
 sys.path.insert(0, f"{TREE}/scripts/vm")
@@ -24,7 +23,7 @@ import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
 KSELFTEST = "tests/kselftest/dm-qcow2"
 MUTATION = "test_mutation_01.sh"
 MACHINES = 3
-PLACES = ThreadPoolExecutor(MACHINES)     # for the machines of all suites
+PLACES = Places(MACHINES)     # for the machines of all suites
 CROWDED = "2"   # processors for a test with a line "# cpus=2"; all others have one, see Queue
 LIMIT = 120     # seconds for a test without a line "# timeout=N"
 STALL = 90      # seconds beyond a test's own limit after which its machine is given up
@@ -201,7 +200,7 @@ def machines(suite, series, chosen=()):
                 queue.add(test, limit(test, series))
         if MUTATION in queue.waiting():     # by QEMU, which is slow in a machine
             suite.judge("mutants", *execute(f"tests/interop/mutants.py build/mutation {5000 if FULL else 300}"))
-        suite.each(PLACES, Machine.run, [Machine(suite, series, queue) for _ in range(min(MACHINES, len(queue.waiting())))])
+        PLACES.each(suite, Machine.run, [Machine(suite, series, queue) for _ in range(min(MACHINES, len(queue.waiting())))])
         for test in queue.waiting():
             suite.report("failed", short(test), "was not run")
     finally:

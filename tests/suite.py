@@ -2,16 +2,16 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """A suite of tests/run: it counts, judges and reports tests, by their exit code and by KTAP."""
 
-import concurrent.futures
 import fnmatch
 import glob
 import os
 import re
-import resource
 import signal
 import subprocess
 import threading
 import time
+
+from places import Places, Stopwatch
 
 TREE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 FULL = bool(os.environ.get("QCOW2_FULL"))
@@ -19,30 +19,7 @@ SKIP = 4
 # Reasons for a skip: what no package brings. All else that a test may miss is installed by make check.
 LACKS = re.compile(r"this kernel (has no|cannot)|not root|needs root|may not mount|no loop device")
 
-# Where the scripts of all suites are run. What suites put into such a pool is taken in their order: the first tests of one fill
-# the places that the last ones of another leave.
-HOST = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-
-
-class Stopwatch:
-    """Measure the time that a suite takes, less what other work on this machine took from it."""
-
-    def __init__(self):
-        self.start = self.now()
-
-    @staticmethod
-    def now():
-        """Return (wall time, time that all processors were busy, time that our children used them)."""
-        with open("/proc/stat", encoding="ascii") as file:
-            user, nice, system, _, _, irq, softirq = map(int, file.readline().split()[1:8])
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return (time.monotonic(), (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"),
-                used.ru_utime + used.ru_stime)
-
-    def read(self):
-        """Return (wall time, wall time on a machine without other work)."""
-        wall, busy, own = (now - then for now, then in zip(self.now(), self.start))
-        return wall, wall - max(0, busy - own) / os.cpu_count()
+HOST = Places(os.cpu_count())     # for the scripts of all suites
 
 
 def skip_problem(reason):
@@ -61,18 +38,18 @@ class Suite:
         self.lock = threading.Lock()
         self.counts = {"passed": 0, "failed": 0, "skipped": 0}
         self.failures = []
-        self.watch, self.waited = Stopwatch(), False
+        self.watch, self.places, self.needed = Stopwatch(), None, ""
 
-    def each(self, pool, work, items):
-        """Run work on each of the items in a pool that other suites use, too; the time begins with the first one."""
-        def one(item):
-            with self.lock:
-                if not self.waited:
-                    self.watch, self.waited = Stopwatch(), True
-            work(item)
-        concurrent.futures.wait(futures := [pool.submit(one, item) for item in items])
-        for future in futures:
-            future.result()
+    def begin(self, places):
+        """A test begins that runs in places which other suites use, too."""
+        with self.lock:
+            if not self.places:
+                self.watch, self.places = Stopwatch(), places
+
+    def time(self):
+        """Return the time on the clock, and what this suite needed of it."""
+        wall, seconds = self.watch.read()
+        return wall, seconds / wall * self.places.charged[self.name] if self.places else seconds
 
     def wants(self, test):
         """Tell whether a test is asked for."""
@@ -195,6 +172,6 @@ def scripts(suite, folder, seconds=300, alone=False):
         if suite.wants(name):
             suite.judge(name, *execute([test], None if FULL else seconds))
     if not alone:
-        suite.each(HOST, one, tests)
+        HOST.each(suite, one, tests)
     for test in tests if alone else ():
         one(test)

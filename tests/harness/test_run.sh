@@ -12,7 +12,7 @@ trap 'rm -rf "$tree"' EXIT
 cases=$tree/tests/kselftest/dm-qcow2
 mkdir -p "$cases" "$tree/build/6.1"
 cp -r scripts "$tree/"
-cp tests/run tests/suite.py tests/machines.py tests/batch "$tree/tests/"
+cp tests/run tests/places.py tests/suite.py tests/machines.py tests/batch "$tree/tests/"
 cp build/6.1/dm-qcow2.ko "$tree/build/6.1/"
 
 new() {

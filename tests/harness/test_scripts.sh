@@ -41,7 +41,7 @@ grep -n "; cleanup' EXIT" tests/kselftest/dm-qcow2/*.sh && complain "a trap lose
 # What a test that passes has measured beside another program is shown, and nothing else of it.
 mkdir -p "$temp/run/tests/speed"
 cp -r scripts "$temp/run/"
-cp tests/run tests/suite.py tests/machines.py "$temp/run/tests/"
+cp tests/run tests/places.py tests/suite.py tests/machines.py "$temp/run/tests/"
 printf '#!/bin/sh\necho "# ours 3 ms, theirs 4 ms, ratio 75 %%"\necho "# 5 rations"\n' >"$temp/run/tests/speed/test_good_01.sh"
 chmod +x "$temp/run/tests/speed/test_good_01.sh"
 "$temp/run/tests/run" speed good >"$temp/out" || complain "run: $(cat "$temp/out")"
@@ -96,6 +96,21 @@ assert code == 1 and lines[-1] == "2 passed, 3 failed, 1 skipped", lines[-1]
 for words in ("passed  slow spin", "failed  slow time", "passed  fine good", "skipped skips moon : this kernel has no moon",
               "failed  skips sun a skip without a reason", "failed  empty nothing", "s of 60 s"):
     assert any(words in line for line in lines), words
+
+# Of the time in which two suites run tests beside each other each is charged with its part.
+sys.path.insert(0, "tests")
+import places, suite, threading, time
+both, pair = places.Places(2), [suite.Suite(name, []) for name in ("one", "two")]
+threads = [threading.Thread(target=both.each, args=(one, time.sleep, [1, seconds])) for one, seconds in zip(pair, (0, 2))]
+for thread in threads:
+    thread.start()
+    time.sleep(0.1)
+for thread in threads:
+    thread.join()
+charged = [both.charged[one.name] for one in pair]
+wall, seconds = pair[1].time()
+assert 0.4 < charged[0] < 1.2 and 1.5 < charged[1] < 2.9 and 1.9 < sum(charged) < 3.3, charged
+assert seconds < charged[1] + 0.1 and seconds < wall, (wall, seconds, charged)
 EOF
 
 # new-test numbers on, and its file fails until it is written.
