@@ -124,15 +124,17 @@ static bool file_is_on(const char *path, dev_t device, int depth)
 /* A file that is not there yet will be where its folder is. */
 static bool place_is_on(const char *path, dev_t device)
 {
-	const char *slash = strrchr(path, '/');
+	MEM_FREE char *place = mem_strdup(path);
 	struct stat st;
+	char *slash;
 
-	if (stat(path, &st) && errno == ENOENT) {
-		MEM_FREE char *folder = slash ? mem_strndup(path, slash - path + 1) : mem_strdup(".");
-
-		return file_is_on(folder, device, 0);
+	while (stat(place, &st) && errno == ENOENT) {
+		slash = strrchr(place, '/');
+		if (!slash)
+			return file_is_on(".", device, 0);
+		slash[slash == place] = '\0';
 	}
-	return file_is_on(path, device, 0);
+	return file_is_on(place, device, 0);
 }
 
 static int refuse(const struct device *device, const char *path)
@@ -171,6 +173,7 @@ static int check_program(const struct device *device, dev_t number)
 
 int guard_check_places(const struct device *device, const char *file)
 {
+	MEM_FREE char *copy = guard_copy_path(device->dm.name, device->image);
 	dev_t number = makedev(device->dm.major, device->dm.minor);
 	size_t i;
 
@@ -182,5 +185,7 @@ int guard_check_places(const struct device *device, const char *file)
 		return refuse(device, file);
 	if (file_is_on(RUN_FOLDER, number, 0))
 		return refuse(device, RUN_FOLDER);
+	if (copy && place_is_on(copy, number))
+		return refuse(device, copy);
 	return check_program(device, number);
 }

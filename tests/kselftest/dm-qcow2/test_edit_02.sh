@@ -62,10 +62,30 @@ answers 4 "/run/qcow2ctl lies on it" snapshot create q s2
 umount /run/qcow2ctl
 answers 4 "over.qcow2 lies on it" snapshot create --external /mnt/loop/over.qcow2 q
 want "an overlay is left" [ ! -e /mnt/loop/over.qcow2 ]
+# The note for after a reboot lies beside an image that is a file.
+mkdir -p /var/lib/qcow2ctl
+mount --bind /mnt/loop /var/lib/qcow2ctl
+pauses snapshot create q beside
+pauses snapshot delete q beside
+umount /var/lib/qcow2ctl
 umount /mnt/loop
 losetup -d "$LOOP"
 umount /mnt/guest
 runs q
+truncate -s 64M disk
+loop disk
+qemu-img create -q -f qcow2 "$LOOP" 32M
+attach d "$LOOP"
+mkfs.ext4 -q /dev/mapper/d
+mount /dev/mapper/d /mnt/guest
+mount --bind /mnt/guest /var/lib/qcow2ctl
+answers 4 "/var/lib/qcow2ctl/d.intent lies on it" snapshot create d s1
+umount /var/lib/qcow2ctl
+does snapshot create d s1
+runs d
+umount /mnt/guest
+detach d
+losetup -d "$LOOP"
 ok "open devices, files on the device itself"
 
 dmsetup suspend q
