@@ -122,8 +122,11 @@ int edit_hold_reader(struct target *target, enum edit_reader what, u64 room);
 
 /* Open for writing and take QEMU's bytes and ours; a refusal names the holder. */
 int edit_lock(struct image *image, bool graph);
-/* QEMU's bytes beside the kernel's, of a file that image_open_direct() opened before its device was suspended. */
-int edit_share(struct image *image, bool graph);
+/*
+ * QEMU's bytes beside the kernel's, of a file that image_open_direct() opened before @edit's device was
+ * suspended. If they are refused the device runs again: nothing may be written before.
+ */
+int edit_share(struct edit *edit, struct image *image, bool graph);
 /* The kernel holds its bytes on the file that a device uses: is it this one? */
 int edit_check_file(const struct image *image);
 

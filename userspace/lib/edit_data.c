@@ -72,13 +72,13 @@ int edit_data_open(struct edit_data *data, struct edit *edit)
 	return ret ? ret : verify(data, edit->image);
 }
 
-int edit_data_take(struct edit_data *data, const struct edit *edit)
+int edit_data_take(struct edit_data *data, struct edit *edit)
 {
 	int ret;
 
 	if (!edit_has_data(data))
 		return 0;
-	ret = edit->target.is_device ? edit_share(&data->image, false) :
+	ret = edit->target.is_device ? edit_share(edit, &data->image, false) :
 				       edit_lock(&data->image, false);
 	/* It was looked at before it was ours. */
 	if (!ret)

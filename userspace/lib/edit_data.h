@@ -33,8 +33,8 @@ static inline bool edit_has_data(const struct edit_data *data)
  * the file, and does nothing if it is open already.
  */
 int edit_data_open(struct edit_data *data, struct edit *edit);
-/* Lock it for writing, when the image is ours, and begin a plan for it. */
-int edit_data_take(struct edit_data *data, const struct edit *edit);
+/* Lock it for writing, when the image is ours and nothing is written yet, and begin a plan for it. */
+int edit_data_take(struct edit_data *data, struct edit *edit);
 /*
  * Close it, before edit_end(): the locks must be gone when the device is
  * resumed. Without a commit the file gets its old length back.

@@ -126,13 +126,25 @@ int edit_check_file(const struct image *image)
 				   "it is not the file that the device uses any more");
 }
 
-int edit_share(struct image *image, bool graph)
+/* Who holds a lock is found by paths, and one of them may lead to the device: it runs before that. */
+static int refuse_held(struct edit *edit, struct image *image, int byte)
+{
+	int ret;
+
+	lock_drop(image->fd);
+	lock_drop(edit->image->fd);
+	ret = guard_resume();
+	edit->target.is_held = false;
+	return ret ? ret : edit_refuse_locked(image, byte);
+}
+
+int edit_share(struct edit *edit, struct image *image, bool graph)
 {
 	int ret = lock_take_edit(image->fd, graph);
 
 	if (!ret)
 		ret = lock_share(image->fd, LOCK_WRITER);
-	return ret ? edit_refuse_locked(image, ret) : 0;
+	return ret ? refuse_held(edit, image, ret) : 0;
 }
 
 int edit_hold_device(struct edit *edit)
@@ -170,7 +182,7 @@ int edit_hold_device(struct edit *edit)
 	if (ret)
 		return ret;
 	edit->target.is_held = true;
-	return edit_share(edit->image, graph);
+	return edit_share(edit, edit->image, graph);
 }
 
 void edit_fit_device(struct edit *edit)

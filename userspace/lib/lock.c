@@ -107,6 +107,13 @@ int lock_take_edit(int fd, bool graph)
 	return 0;
 }
 
+void lock_drop(int fd)
+{
+	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 int lock_probe_edit(int fd)
 {
 	/* A reader meets nothing but a writer. */

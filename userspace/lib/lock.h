@@ -32,6 +32,8 @@ int lock_take(int fd, enum lock_role role);
 int lock_take_edit(int fd, bool graph);
 /* The bytes of @role beside whoever has them already: 0 or negative errno. */
 int lock_share(int fd, enum lock_role role);
+/* Let go of all that @fd holds. */
+void lock_drop(int fd);
 /* Does anybody (but @fd) hold @byte in any way? 1, 0, or negative errno. */
 int lock_is_held(int fd, short byte);
 /* Is an edit by someone else under way? LOCK_OWNER, 0, or negative errno. */

@@ -62,7 +62,22 @@ stopped suspend snapshot create q s2
 dmsetup resume q
 late 5 "somebody else resumed it meanwhile"
 runs q
+# Who holds a lock is found by paths, which may lead to the device: it runs by then.
+stopped suspend snapshot delete q s1
+hold r.qcow2 r301
+strace -q -o calls -e trace=openat,statx,newfstatat,ioctl -p $TOOL &
+tracer=$!
+until grep -q "^TracerPid:[[:blank:]]*[1-9]" /proc/$TOOL/status; do sleep 0.05; done
+late 5 "a view of a snapshot is attached"
+wait $tracer || true
+let_go
+want "not resumed: $(<calls)" grep -q DM_DEV_SUSPEND calls
+while read -r line && [[ $line != *DM_DEV_SUSPEND* ]]; do
+	[[ $line != @(openat|statx|newfstatat)*'"/'* || $line == *'"/'@(sys|dev/mapper|dev/kmsg)* ]] || fail "a path while it is suspended: $line"
+done <calls
+runs q
 detach q
 want "snapshots" [ "$("$QCOW2CTL" snapshot list ./r.qcow2 | grep -c s2)" = 0 ]
+want "snapshots" [ "$("$QCOW2CTL" snapshot list ./r.qcow2 | grep -c s1)" = 1 ]
 clean r.qcow2
 ok "opened or resumed meanwhile"
