@@ -212,28 +212,28 @@ static void ring(int signal)
 	(void)signal;
 }
 
-/* With an alarm clock. */
+/* With an alarm clock. A file system that is being frozen does not hear it: then it is too late at the end. */
 int guard_halt(const char *name, bool freeze, bool flush)
 {
 	struct sigaction action = { .sa_handler = ring }, old;
+	bool late;
 	int ret;
 
 	sigaction(SIGALRM, &action, &old);
 	alarm(guard.seconds);
 	ret = dm_suspend(name, freeze, flush);
-	guard.suspended |= !ret;
-	if (ret == -EINTR && !alarm(0))
-		ret = err_fail(ERR_BUSY, name, "it could not be suspended within %u seconds",
-			       guard.seconds);
-	else if (ret == -EINTR)
-		ret = err_fail(ERR_FAILED, name, "interrupted");
-	else if (ret)
-		ret = err_errno_what(-ret, name, "cannot suspend the device");
-	alarm(0);
+	late = !alarm(0);
 	sigaction(SIGALRM, &old, NULL);
-	if (!ret)
+	if (!ret) {
+		guard.suspended = true;
 		tell_guardian(GUARD_SUSPENDED);
-	return ret;
+	}
+	if (late && (!ret || ret == -EINTR))
+		return err_fail(ERR_BUSY, name, "it could not be suspended within %u seconds",
+				guard.seconds);
+	if (ret == -EINTR)
+		return err_fail(ERR_FAILED, name, "interrupted");
+	return ret ? err_errno_what(-ret, name, "cannot suspend the device") : 0;
 }
 
 /* From top to bottom. */
