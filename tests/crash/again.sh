@@ -22,7 +22,7 @@ for state in "$1"/*.*; do
 	more=()
 	opened=(state.qcow2)
 	case ${name%.*} in
-	cow | subcluster) more=(-b qcow2:base.qcow2) ;;
+	cow | cow-file | subcluster) more=(-b qcow2:base.qcow2) ;;
 	datafile*)
 		more=(data_file "$PWD/state.data")
 		opened=(--image-opts "driver=qcow2,file.filename=state.qcow2,data-file.filename=state.data")

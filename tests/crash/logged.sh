@@ -11,7 +11,7 @@ refcounts_at() { od -An -tu8 --endian=big -j 48 -N 8 "$IMAGE"; }
 
 # begin NAME ON CREATE-OPTIONS...: the medium with an image, as it is before the log begins; sets IMAGE.
 begin() {
-	local name=$1 on=$2
+	local kind=${1%-file} on=$2
 	shift 2
 	dmsetup create medium --table "0 $((medium_kib * 2)) linear /dev/ram1 0"
 	DEVICES+=(medium)
@@ -23,19 +23,19 @@ begin() {
 		IMAGE=below/image.qcow2
 	fi
 	create "$@" "$IMAGE" 16M
-	if [ "$name" = snapshot ]; then
+	if [ "$kind" = snapshot ]; then
 		qemu-io -f qcow2 -c 'write -P 0 0 8M' "$IMAGE" >/dev/null
 		qemu-img snapshot -c before "$IMAGE"
 	fi
 	# Counts of 2 MiB fit under the first table.
-	[ "$name" != growth ] || qemu-io -f qcow2 -c 'write -P 0 0 1536k' "$IMAGE" >/dev/null
-	if [ "$name" = compressed ]; then
+	[ "$kind" != growth ] || qemu-io -f qcow2 -c 'write -P 0 0 1536k' "$IMAGE" >/dev/null
+	if [ "$kind" = compressed ]; then
 		packable packed.raw 8 4
 		truncate -s 16M packed.raw
 		qemu-img convert -f raw -O qcow2 packed.raw "$VM_OUT/packed.qcow2"
 		qemu-img convert -n -c -O qcow2 "$VM_OUT/packed.qcow2" "$IMAGE"
 	fi
-	if [ "${name%-*}" = database ]; then
+	if [[ $kind = database* ]]; then
 		attach q "$IMAGE"
 		mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,lazy_journal_init=1 /dev/mapper/q
 		detach q
@@ -64,10 +64,10 @@ in_file() { echo "$1" >files/mark; }
 end() {
 	detach q
 	case $1 in
-	database* | suspend) ;;
+	database* | suspend*) ;;
 	*) all_durable "$1" in_log ;;
 	esac
-	[ "$1" != growth ] || [ "$(refcounts_at)" != "$REFCOUNTS" ] || fail "growth: the refcount table has not moved"
+	[ "${1%-file}" != growth ] || [ "$(refcounts_at)" != "$REFCOUNTS" ] || fail "$1: the refcount table has not moved"
 	[ "$2" != file ] || umount below
 	dmsetup remove --retry logged
 	dmsetup remove --retry medium

@@ -38,16 +38,16 @@ wanted() { [[ " $WORKLOADS " = *" $1 "* ]]; }
 
 # record_sectors NAME ON KINDS CLUSTER CREATE-OPTIONS...: numbered sectors; CLUSTER is what zeros fill.
 record_sectors() {
-	local name=$1 on=$2 kinds=$3 cluster=$4 worker
+	local name=$1 kind=${1%-file} on=$2 kinds=$3 cluster=$4 worker
 	wanted "$name" || return 0
 	local -a below=()
 	shift 4
-	case $name in cow | subcluster) below=(-b "qcow2:$DIR/base.qcow2") ;; esac
+	case $kind in cow | subcluster) below=(-b "qcow2:$DIR/base.qcow2") ;; esac
 	begin "$name" "$on" -o "cluster_size=$cluster" "$@"
 	attach q "$IMAGE" "${below[@]}" commit_ms 100
 	python3 "$CRASH/workload.py" /dev/mapper/q logged "$VM_OUT/$name.journal" "$name" "$operations" "$cluster" "$kinds" &
 	worker=$!
-	if [ "$name" = suspend ]; then
+	if [ "$kind" = suspend ]; then
 		while kill -0 $worker 2>/dev/null; do
 			dmsetup suspend q
 			dmsetup resume q
@@ -55,7 +55,7 @@ record_sectors() {
 		done
 	fi
 	wait $worker || fail "$name: the workload failed"
-	if [ "$name" = suspend ]; then
+	if [ "$kind" = suspend ]; then
 		dmsetup suspend q
 		all_durable "$name" in_log
 	fi
@@ -106,6 +106,7 @@ record_database() {
 	end "$1" "$2"
 }
 
+# NAME-file: the same on the file system.
 record_sectors allocate device www 65536
 record_sectors cow device www 65536 -u -b "$DIR/base.qcow2" -F qcow2
 record_sectors subcluster device wwwz 4096 -o extended_l2=on,cluster_size=128k -u -b "$DIR/base.qcow2" -F qcow2
@@ -119,3 +120,9 @@ record_files datafile wwwzd 4096 cluster_size=4096
 record_files datafile-sub wwwz 4096 extended_l2=on,cluster_size=128k
 record_database database-wal device wal
 record_database database-delete file delete
+record_sectors allocate-file file www 65536
+record_sectors cow-file file www 65536 -u -b "$DIR/base.qcow2" -F qcow2
+record_sectors snapshot-file file www 4096
+record_sectors growth-file file www 512 -o refcount_bits=64
+record_sectors suspend-file file wwz 4096
+record_database database-wal-file file wal

@@ -14,11 +14,13 @@ points=28
 kept=1
 [ -z "${QCOW2_FULL:-}" ] || { points=0; kept=20; }
 # In the order in which record.sh has them.
+every=(allocate cow subcluster snapshot compressed mixed growth suspend file datafile datafile-sub database-wal database-delete
+	allocate-file cow-file snapshot-file growth-file suspend-file database-wal-file)
 workloads=()
-for name in allocate cow subcluster snapshot compressed mixed growth suspend file datafile datafile-sub database-wal database-delete; do
+for name in "${every[@]}"; do
 	case " $* " in
 	*" $name "*) ;;
-	"  ") [ "${QCOW2_FULL:-}$name" != datafile-sub ] || continue ;;
+	"  ") [[ -n ${QCOW2_FULL:-} || $name != @(datafile-sub|*-file) ]] || continue ;;
 	*) continue ;;
 	esac
 	workloads+=("$name")
@@ -50,9 +52,8 @@ replay() {
 	local -a options=()
 	case $name in
 	# What was there before: below the image, or in it.
-	cow | subcluster) options=(--base "$temp/out/base.qcow2") ;;
+	cow | cow-file | subcluster) options=(--base "$temp/out/base.qcow2") ;;
 	compressed) options=(--base "$temp/out/packed.qcow2") ;;
-	file | database-delete) options=(--file image.qcow2) ;;
 	datafile*)
 		log=$temp/out/$name.log
 		options=(--data 32768)
@@ -60,6 +61,7 @@ replay() {
 		points=$((points / 2))
 		;;
 	esac
+	[[ $name != @(file|*-file|database-delete) ]] || options+=(--file image.qcow2)
 	python3 "$here/replay.py" "$temp/out/$name.medium" "$log" "$temp/out/$name.journal" $points \
 		--keep "$temp/kept" $kept "${options[@]}" >"$temp/$name.said" 2>&1 || rc=$?
 	echo $rc >"$temp/$name.rc"

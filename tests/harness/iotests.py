@@ -34,7 +34,7 @@ def known():
     names.update(f"row/{name}" for name in rows)
     names.update(f"hostile/{line.split('::')[0].strip()}" for line in text("tests/kselftest/dm-qcow2/hostile.manifest").splitlines()
                  if "::" in line and not line.startswith("#"))
-    names.update(f"crash/{name}" for name in re.search(r"^for name in (.*); do$", text("tests/crash/test_replay_01.sh"), re.M).group(1).split())
+    names.update(f"crash/{name}" for name in re.search(r"^every=\(([^)]*)\)$", text("tests/crash/test_replay_01.sh"), re.M).group(1).split())
     names.update(f"fault/{name}" for name in re.findall(r"^\t\[([\w-]+)\]=", text("tests/fault/inject.sh"), re.M))
     return names
 
