@@ -22,6 +22,7 @@ import threading
 import time
 
 BLOCK, SECTOR, THREADS = 4096, 512, 4
+TIMES = 1 << 30             # that may fail
 KEEP_SIZE_PUNCH = 0x03      # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 LIBC = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
 
@@ -118,10 +119,12 @@ def ext4_text():
 
 
 def arm(number, spare=(0, 0)):
-    """Let one of so many allocations below our module fail, but those below spare; with 0 none."""
-    text = module_text()
+    """Let one of so many allocations below our module fail, but those below spare; with 0 none. How many have failed so far?"""
+    text, failed = module_text(), 0
     for name in ("failslab", "fail_page_alloc"):
-        settings = {"probability": 100 // number if number else 0, "times": -1, "verbose": 0, "interval": 1,
+        with open(f"/sys/kernel/debug/{name}/times", encoding="ascii") as file:
+            failed += TIMES - int(file.read())
+        settings = {"probability": 100 // number if number else 0, "times": TIMES, "verbose": 0, "interval": 1,
                     "stacktrace-depth": 32, "require-start": text[0], "require-end": text[1], "reject-start": spare[0],
                     "reject-end": spare[1], "ignore-gfp-wait": "N"}
         if name == "fail_page_alloc":
@@ -129,6 +132,7 @@ def arm(number, spare=(0, 0)):
         for key, value in settings.items():
             with open(f"/sys/kernel/debug/{name}/{key}", "w", encoding="ascii") as file:
                 file.write(str(value))
+    return failed
 
 
 def main():
@@ -145,7 +149,7 @@ def main():
         for worker in workers:
             worker.join(seconds + 60)
     finally:
-        arm(0)
+        allocations = arm(0)
     if any(worker.is_alive() for worker in workers):
         print("# a request does not end")
         os._exit(1)     # pylint: disable=protected-access
@@ -153,8 +157,8 @@ def main():
     for worker in workers:
         for name, count in worker.failed.items():
             failed[name] = failed.get(name, 0) + count
-    print(f"# {sum(worker.done for worker in workers)} requests, failed: {failed or 'none'}")
-    if what == "each" and failed:
+    print(f"# {sum(worker.done for worker in workers)} requests, failed: {failed or 'none'}; {allocations} allocations failed")
+    if not allocations or what == "each" and failed:
         return 1
     with open(result, "wb") as file:
         for block in range(workers[0].blocks):

@@ -29,11 +29,12 @@ ok "a shorter table"
 read_at() { dd if=/dev/mapper/q bs=64k skip="$1" count=1 iflag=direct status=none; }
 filled() { head -c 65536 /dev/zero | tr '\0' "$1"; }
 write_at() { filled "$2" | dd of=/dev/mapper/q bs=64k seek="$1" count=1 iflag=fullblock oflag=direct status=none; }
-# cut CLUSTERS: an image with data in its first half is attached, and cut.
+# cut CLUSTERS [SNAPSHOT]: an image with data in its first half is attached, and cut.
 cut() {
 	rm -f a.qcow2
 	create a.qcow2 2M
 	qemu-io -f qcow2 -c 'write -P 7 0 1M' a.qcow2 >/dev/null
+	[ -z "${2:-}" ] || qemu-img snapshot -c "$2" a.qcow2
 	attach q a.qcow2 hop $hop
 	truncate -s $(($1 * 65536)) a.qcow2
 }
@@ -88,7 +89,39 @@ for hop in auto always; do
 	dmsetup suspend q
 	refused "Stale file handle" "image was cut" dmsetup resume q
 	dmsetup remove --retry q
+	# A snapshot shares it: the first write would copy it.
+	cut 4 s1
+	! write_at 20 '\4' 2>/dev/null || fail "hop $hop: copied a table that is lost"
+	soon q mode ro
+	is q corruptions 1
+	want "hop $hop: it was written" [ "$(stat -c %s a.qcow2)" = $((4 * 65536)) ]
+	dmsetup remove --retry q
 	ok "an image that was cut while attached, hop $hop"
+
+	# A block of counts is gone: what it counts cannot be given back, and nothing is handed out.
+	rm a.qcow2
+	create -o cluster_size=512 a.qcow2 512k
+	qemu-io -f qcow2 -c 'write -P 7 0 256k' a.qcow2 >/dev/null
+	at=$(python3 - a.qcow2 <<'PY'
+import struct, sys
+with open(sys.argv[1], "rb") as file:
+    table, clusters = struct.unpack_from(">QI", file.read(104), 48)
+    file.seek(table)
+    print([at for at, in struct.iter_unpack(">Q", file.read(clusters * 512)) if at][-1])
+PY
+)
+	attach q a.qcow2 hop $hop commit_ms 10
+	truncate -s "$at" a.qcow2
+	before=$(events q)
+	blkdiscard -o 261632 -l 512 /dev/mapper/q 2>/dev/null || true
+	soon q mode ro
+	is q corruptions 1
+	want "hop $hop: no event" [ "$(events q)" -gt "$before" ]
+	! write_at 7 '\4' 2>/dev/null || fail "hop $hop: wrote where counts are lost"
+	want "hop $hop: what is left" cmp <(read_at 1) <(filled '\7')
+	want "hop $hop: it was written" [ "$(stat -c %s a.qcow2)" = "$at" ]
+	dmsetup remove --retry q
+	ok "counts that were cut off, hop $hop"
 done
 head -c 1M /dev/urandom >base.raw
 head -c 300k base.raw >model.raw
