@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# An L2 table loses its last reference while readers still wait for slices of it: it stays as it is until they have them.
+# What is given up while somebody is on his way to it stays as it is until he has been there: an L2 table of which readers wait for
+# slices, and data, though it has the only cluster that is free then.
 # series=6.12
 
 # shellcheck source=tests/kselftest/dm-qcow2/trace.sh
@@ -13,6 +14,12 @@ need_module dm-delay
 truncate -s 64M slow.raw
 loop slow.raw
 create "$LOOP" 512M
+# slowly MILLISECONDS: from here on each read below takes so long.
+slowly() {
+	dmsetup suspend slow
+	echo "0 $SECTORS_BELOW delay $LOOP 0 $1 $LOOP 0 0" | dmsetup load slow
+	dmsetup resume slow
+}
 # A table has 16 slices, each maps 32 MiB.
 for slice in {0..15}; do
 	echo "write -P $((slice + 1)) $((slice * 32))M 64k"
@@ -25,13 +32,11 @@ at, = struct.unpack(">Q", os.pread(file, 8, 40))
 entry, = struct.unpack(">Q", os.pread(file, 8, at))
 os.pwrite(file, struct.pack(">Q", entry & (1 << 63) - 1), at)
 PY
-dmsetup create slow --table "0 131072 delay $LOOP 0 0 $LOOP 0 0"
+SECTORS_BELOW=131072
+dmsetup create slow --table "0 $SECTORS_BELOW delay $LOOP 0 0 $LOOP 0 0"
 DEVICES+=(slow)
 attach q /dev/mapper/slow commit_ms 20
-# From here on each read takes 0.4 s.
-dmsetup suspend slow
-echo "0 131072 delay $LOOP 0 400 $LOOP 0 0" | dmsetup load slow
-dmsetup resume slow
+slowly 400
 trace dm_qcow2/qcow2_table
 echo mono >"$TRACING/trace_clock"
 trace_forget
@@ -68,9 +73,7 @@ sys.exit(bool(wrong) or not waited)
 PY
 ok "nobody reads a table that is gone"
 
-dmsetup suspend slow
-echo "0 131072 linear $LOOP 0" | dmsetup load slow
-dmsetup resume slow
+slowly 0
 want "what was written" cmp <(head -c 65536 /dev/zero | tr '\0' w) <(dd if=/dev/mapper/q bs=64k count=1 iflag=direct status=none)
 detach q
 dmsetup remove --retry slow
@@ -81,3 +84,47 @@ grep -q "Leaked\|refcount=0" check.log && fail "qemu-img check: exit $rc: $(<che
 "$QCOW2CTL" repair "$LOOP" >/dev/null
 clean "$LOOP"
 ok "counts are right"
+
+truncate -s 2M small.raw
+loop small.raw
+SECTORS_BELOW=4096
+create "$LOOP" 4M
+dmsetup create slow --table "0 $SECTORS_BELOW delay $LOOP 0 0 $LOOP 0 0"
+attach q /dev/mapper/slow commit_ms 20 when_full error
+# Until there is no cluster any more.
+clusters=0
+while head -c 65536 /dev/zero | tr '\0' o | dd of=/dev/mapper/q bs=64k seek=$clusters iflag=fullblock oflag=direct status=none 2>/dev/null; do
+	clusters=$((clusters + 1))
+done
+want "$clusters clusters" [ $clusters -gt 10 ]
+want "clusters are left" [ $clusters -lt 32 ]
+detach q
+attach q /dev/mapper/slow commit_ms 20
+# By then all tables are in memory.
+blkdiscard -o 65536 -l 65536 /dev/mapper/q
+head -c 65536 /dev/zero | tr '\0' o | dd of=/dev/mapper/q bs=64k seek=1 iflag=fullblock oflag=direct status=none
+slowly 400
+python3 - <<'PY' || fail "see above"
+import fcntl, mmap, os, struct, threading, time
+file = os.open("/dev/mapper/q", os.O_RDWR | os.O_DIRECT)
+there, new = mmap.mmap(-1, 65536), mmap.mmap(-1, 65536)
+new[:] = b"n" * 65536
+reader = threading.Thread(target=os.preadv, args=(file, [there], 5 << 16))
+begin = time.monotonic()
+reader.start()
+time.sleep(0.05)
+fcntl.ioctl(file, 0x1277, struct.pack("=QQ", 5 << 16, 65536))   # BLKDISCARD
+given = time.monotonic()
+time.sleep(0.1)
+os.pwritev(file, [new], 60 << 16)
+written = time.monotonic()
+reader.join()
+print(f"# given up after {given - begin:.2f} s, written after {written - begin:.2f} s, read {there[:2]} after {time.monotonic() - begin:.2f} s")
+raise SystemExit(there[:] != b"o" * 65536 or given - begin > 0.3)
+PY
+slowly 0
+want "what was written" cmp <(head -c 65536 /dev/zero | tr '\0' n) <(dd if=/dev/mapper/q bs=64k skip=60 count=1 iflag=direct status=none)
+detach q
+dmsetup remove --retry slow
+clean "$LOOP"
+ok "nobody reads what is another one's"
