@@ -36,13 +36,19 @@ def available():
     with open("/proc/meminfo") as file:
         return int(next(line for line in file if line.startswith("MemAvailable")).split()[1]) >> 10
 taken = mmap.mmap(-1, max(1, available() - int(sys.argv[1])) << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-taken.madvise(mmap.MADV_HUGEPAGE)   # which are there in a tenth of the time
+try:
+    taken.madvise(mmap.MADV_HUGEPAGE)   # which are there in a tenth of the time
+except OSError:
+    pass    # a kernel without them
 ctypes.CDLL(None).mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(taken))), ctypes.c_size_t(len(taken)))
 open("held", "w").close()
 time.sleep(1000)
 PY
 	HOLDER=$!
-	until [ -e held ]; do sleep 0.2; done
+	until [ -e held ]; do
+		kill -0 $HOLDER 2>/dev/null || fail "nobody holds the memory"
+		sleep 0.2
+	done
 }
 
 # fill NAME [MIB]: a file of 150 MiB by way of the page cache, synchronised each so many MIB. Without that there is a
