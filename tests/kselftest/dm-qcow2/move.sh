@@ -71,3 +71,36 @@ settled() {
 	done
 	fail "an intent is left"
 }
+
+# killed_anywhere IMAGE OPTION...: the tool is killed after any of the steps that a move of q from IMAGE has taken, and with its
+# guardian: q is on the old image, or on the new one. Without QCOW2_FULL it is after some of them. Sets AT to the image of q.
+killed_anywhere() {
+	local turn number steps last=6 new rc whom
+	AT=$1
+	shift
+	EDIT_STEPS=$DIR/steps disturbed none kill move q new.qcow2 "$@" || fail "a move: $OUT"
+	moved new.qcow2
+	stale "$AT" new.qcow2
+	AT=new.qcow2
+	steps=$(wc -l <steps)
+	[ -z "${QCOW2_FULL:-}" ] || last=$((2 * steps))
+	for ((turn = 0; turn < last; turn++)); do
+		number=$((turn * steps / last)) rc=0 whom=kill new=n$turn.qcow2
+		[ $((turn % 2)) = 0 ] || whom=both
+		disturbed $number $whom move q "$new" "$@" || rc=$?
+		# How often it looks at the copy is not the same in each.
+		[ $rc = 137 ] || [[ $rc = 0 && $number -gt $((steps - 4)) ]] || fail "step $number: exit $rc: $OUT"
+		[ $whom = kill ] || does recover
+		settled
+		resumed q
+		alone
+		if [[ $(dmsetup table q) = *" $DIR/$new" ]]; then
+			stale "$AT" "$new"
+			AT=$new
+		else
+			moved "$AT"
+			want "step $number: $new is there" [ ! -e "$new" ]
+		fi
+	done
+	say "killed $last times in $steps steps"
+}

@@ -19,11 +19,13 @@ fails() {
 	[ ! -e b.qcow2 ] || fail "$*: a result"
 }
 
-# killed_at STEP VIA: and what recover makes of it.
+# killed_at STEP VIA: and what recover makes of it; at each second step of all the guardian is killed, too.
 killed_at() {
-	local rc=0
-	disturbed "$1" kill backup q --to b.qcow2 --via "$2" || rc=$?
+	local rc=0 whom=kill
+	[ $(($1 % 2)) = 0 ] || whom=both
+	disturbed "$1" $whom backup q --to b.qcow2 --via "$2" || rc=$?
 	[ "$rc" = 137 ] || fail "step $1, $2: exit $rc: $OUT"
+	[ $whom = kill ] || does recover
 	[[ $(dmsetup info q) == *ACTIVE* ]] || fail "step $1, $2: q does not run"
 	dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct conv=notrunc status=none
 	does recover

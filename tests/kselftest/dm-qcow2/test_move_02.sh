@@ -74,6 +74,9 @@ for step in fork link create load resume load:2 load:3 suspend message resume:2 
 	want "SIGINT at $step: $new is there" [ ! -e "$new" ]
 done
 ok "SIGINT at each step"
+killed_anywhere "$at"
+at=$AT
+ok "killed anywhere"
 stop_writer
 umount /mnt/guest
 want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
