@@ -96,6 +96,7 @@ killed_anywhere() {
 		alone
 		if [[ $(dmsetup table q) = *" $DIR/$new" ]]; then
 			stale "$AT" "$new"
+			rm "$AT"
 			AT=$new
 		else
 			moved "$AT"
