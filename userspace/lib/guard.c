@@ -233,6 +233,12 @@ int guard_halt(const char *name, bool freeze, bool flush)
 				guard.seconds);
 	if (ret == -EINTR)
 		return err_fail(ERR_FAILED, name, "interrupted");
+	/* Of older kernels; newer ones count how often it is frozen. */
+	if (ret == -EBUSY && freeze) {
+		err_fail(ERR_BUSY, name, "a file system on it is frozen by somebody else");
+		err_hint("thaw it, or say --nolockfs: what is frozen is whole as it is");
+		return ERR_BUSY;
+	}
 	return ret ? err_errno_what(-ret, name, "cannot suspend the device") : 0;
 }
 

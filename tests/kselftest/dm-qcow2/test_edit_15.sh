@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# The deadline of an edit whose file system takes longer than that to be frozen: its pages are on their way to a slow disk.
-# series=6.12
+# The deadline of an edit whose file system takes longer than that to be frozen: its pages are on their way to a slow disk. And
+# file systems that somebody has frozen by himself: they stay so until he thaws them.
 
 # shellcheck source=tests/kselftest/dm-qcow2/edit.sh
 . "$(dirname "$0")/edit.sh"
@@ -45,3 +45,30 @@ want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
 detach q
 clean /dev/mapper/slow
 ok "clean"
+
+for kind in ext4 xfs; do
+	create $kind.qcow2 320M
+	attach q $kind.qcow2
+	mkfs.$kind -q /dev/mapper/q
+	mount /dev/mapper/q /mnt/guest
+	echo before >/mnt/guest/file
+	fsfreeze -f /mnt/guest
+	# A newer kernel freezes it once more, and then takes the device for frozen until it goes: see limits.rst.
+	[[ $(uname -r) != 6.1.* ]] || answers 5 "is frozen by somebody else.*--nolockfs" snapshot create q s1
+	pauses snapshot create --nolockfs q s1
+	echo after >/mnt/guest/late &
+	writer=$!
+	sleep 1
+	want "$kind is not frozen any more" kill -0 $writer
+	fsfreeze -u /mnt/guest
+	wait $writer || fail "$kind: the write was lost"
+	umount /mnt/guest
+	does snapshot apply q s1
+	mount /dev/mapper/q /mnt/guest
+	want "$kind: what was frozen" [ "$(</mnt/guest/file)" = before ]
+	want "$kind: what came later" [ ! -e /mnt/guest/late ]
+	umount /mnt/guest
+	detach q
+	clean $kind.qcow2
+	ok "$kind, frozen by somebody"
+done
