@@ -97,20 +97,29 @@ device=$LOOP
 loop state.raw
 NUMBER=$(number q)
 remember
-for words in "raw --table" linear "delay --ms 0" "flakey --up 100 --down 0" "era --state $LOOP"; do
+verifier /dev/mapper/q 2000
+for words in "raw --table" linear "delay --ms 0" "flakey --up 100 --down 0" "era --state $LOOP" \
+	"era --state $DIR/named.era" "snapshot --cow $LOOP" "snapshot --cow $DIR/named.cow" "mirror --to $DIR/leg"; do
 	table=() layer=${words%% *}
 	[ "$layer" != raw ] || table=('linear {DEV} 0') layer=linear
+	[ "$layer" != snapshot ] || layer=snapshot-origin
 	# shellcheck disable=SC2086 # words
 	put_in "$layer" $words "${table[@]}"
-	device_io q 'write -P 3 1M 1M' 'read -P 3 1M 1M'
+	device_io q 'write -P 3 4M 1M' 'read -P 3 4M 1M'
 	does interpose q --remove
 	as_before
 done
-device_io q 'read -P 3 1M 1M'
+stop_writer
+say "$(grep -o 'issued rwts: total=[^ ]*' fio.log)"
+# What the user has named stays.
+for name in named.era named.cow; do
+	want "$name is gone" [ -s $name ]
+done
+device_io q 'read -P 3 4M 1M'
 answers 5 "Device or resource busy" interpose q era --state "$device"
 mkfs.ext4 -qF "$LOOP"
 answers 4 "device holds something: ext4" interpose q era --state "$LOOP"
 runs q
 does detach q
 clean "$device"
-ok "an image on a block device, state on another"
+ok "an image on a block device, state on another, or in a file that somebody has named"
