@@ -9,7 +9,8 @@
  *
  *	table of NAME	what happens
  *	qcow2		NAME.real gives the image back if it has it, NAME is resumed, the parts go
- *	a layer		NAME.real is resumed, then NAME; if that layer cannot run, it is taken away
+ *	a layer		NAME.real is resumed, then NAME; if that layer cannot run, or is about a point in
+ *			time that is gone, it is taken away
  *
  * A device that moves (move.h) has a second part, NAME.copy, and its layer is always taken away; if that is
  * dm-clone, which has the only copy of what was written, by going on to the new image. When it
@@ -194,10 +195,41 @@ static int resume_part(const char *name)
 	return ret == -ENXIO ? 0 : ret;
 }
 
+/* A layer that runs, or may: NAME gets its image's own table. */
+static int take_away(const struct stack *s, bool flush)
+{
+	const struct guard_line *line = s->line;
+	int ret = dm_load(s->name, DEVICE_TARGET, line->sectors, line->params, line->readonly);
+
+	if (!ret && !s->top.suspended)
+		ret = dm_suspend(s->name, false, flush);
+	if (ret)
+		return ret;
+	hand_back(s);
+	return dm_resume_only(s->name);
+}
+
+/* When layer snapshot is taken out its point goes first. */
+static bool has_lost_point(const struct stack *s)
+{
+	struct dm_device frozen;
+	bool lost;
+
+	if (strcmp(s->top.target, "snapshot-origin"))
+		return false;
+	lost = dm_query(s->frozen, &frozen) == -ENXIO;
+	dm_release(&frozen);
+	return lost;
+}
+
 static int settle_layer(const struct stack *s)
 {
 	int ret = 0;
 
+	if (has_lost_point(s) && has_image(&s->below)) {
+		ret = take_away(s, true);
+		return ret ? ret : remove_parts(s, true);
+	}
 	if (runs(&s->top) && runs(&s->below))
 		return 0;
 	ret = resume_part(s->real);
@@ -267,17 +299,10 @@ bool guard_has_moved(const char *name, const struct guard_line *line)
 /* Back to the old image. What the layer holds back, since a copy of it fails, is not to get lost. */
 static int settle_back(const struct stack *s)
 {
-	const struct guard_line *line = s->line;
 	int ret;
 
-	guard_turn_back(line);
-	ret = dm_load(s->name, DEVICE_TARGET, line->sectors, line->params, line->readonly);
-	if (!ret && !s->top.suspended)
-		ret = dm_suspend(s->name, false, false);
-	if (!ret) {
-		hand_back(s);
-		ret = dm_resume_only(s->name);
-	}
+	guard_turn_back(s->line);
+	ret = take_away(s, false);
 	reset_share();
 	return ret ? ret : remove_parts(s, true);
 }

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Copyright (C) 2026 The dm-qcow2 authors
+#
+# Layer snapshot, which has a store and a point in time, is killed while it comes and while it goes: at steps that a recorded run has
+# taken, alone or with the guardian.
+# timeout=150
+# series=6.12
+
+# shellcheck source=tests/kselftest/dm-qcow2/interpose.sh
+. "$(dirname "$0")/interpose.sh"
+
+made q.frozen
+need_module dm-snapshot
+scratch ext4
+remembered 32M
+# state: "gone", or "there" with the point in time.
+state() {
+	local table names
+	table=$(dmsetup table q) names=$'\n'$(dmsetup ls)
+	case $table in
+	*" qcow2 "*) echo gone ;;
+	*" snapshot-origin "*) [[ $names != *$'\n'q.frozen$'\t'* ]] || echo there ;;
+	esac
+}
+# each_step WORD...: some of the steps of `interpose q WORD...`, with QCOW2_FULL all, each by itself and with the guardian. FROM and TO are
+# the states before and after.
+each_step() {
+	local turn number steps last=8 whom at rc
+	EDIT_STEPS=$DIR/steps disturbed none kill interpose q "$@" || fail "$*: $OUT"
+	want "$*: it is $(state)" [ "$(state)" = "$TO" ]
+	steps=$(wc -l <steps)
+	[ -z "${QCOW2_FULL:-}" ] || last=$((2 * steps))
+	for ((turn = 0; turn < last; turn++)); do
+		number=$((turn * steps / last)) whom=kill rc=0
+		[ $((turn % 2)) = 0 ] || whom=both
+		if [ "$(state)" = "$TO" ]; then
+			if [ "$TO" = there ]; then does interpose q --remove; else does interpose q snapshot; fi
+		fi
+		disturbed $number $whom interpose q "$@" || rc=$?
+		[ $rc = 137 ] || fail "$*: step $number: exit $rc: $OUT"
+		does recover
+		for ((at = 0; at < 200; at++)); do
+			[ -e /run/qcow2ctl/q.intent ] || break
+			sleep 0.05
+		done
+		at=$(state)
+		[ "$at" = "$FROM" ] || [ "$at" = "$TO" ] || fail "$*: step $number, $whom: q is in between: $(dmsetup table)"
+		if [ "$at" = gone ]; then
+			as_before
+		else
+			stands snapshot-origin
+		fi
+	done
+	say "$*: killed $last times in $steps steps"
+}
+FROM=gone TO=there each_step snapshot
+[ "$(state)" = there ] || does interpose q snapshot
+FROM=there TO=gone each_step --remove
+[ "$(state)" = gone ] || does interpose q --remove
+as_before
+ok "layer snapshot"
+over
+ok "image and data"
