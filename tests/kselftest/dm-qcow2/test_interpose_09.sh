@@ -23,29 +23,31 @@ state() {
 	*" snapshot-origin "*) [[ $names != *$'\n'q.frozen$'\t'* ]] || echo there ;;
 	esac
 }
-# each_step WORD...: some of the steps of `interpose q WORD...`, with QCOW2_FULL all, each by itself and with the guardian. FROM and TO are
-# the states before and after.
+# each_step STATE STATE WORD...: some of the steps of `interpose q WORD...`, with QCOW2_FULL all, each by itself and with the
+# guardian. The states are those before and after.
 each_step() {
-	local turn number steps last=8 whom at rc
+	local before=$1 after=$2 turn number steps last=8 whom at rc
+	shift 2
 	EDIT_STEPS=$DIR/steps disturbed none kill interpose q "$@" || fail "$*: $OUT"
-	want "$*: it is $(state)" [ "$(state)" = "$TO" ]
+	want "$*: it is $(state)" [ "$(state)" = "$after" ]
 	steps=$(wc -l <steps)
 	[ -z "${QCOW2_FULL:-}" ] || last=$((2 * steps))
 	for ((turn = 0; turn < last; turn++)); do
 		number=$((turn * steps / last)) whom=kill rc=0
 		[ $((turn % 2)) = 0 ] || whom=both
-		if [ "$(state)" = "$TO" ]; then
-			if [ "$TO" = there ]; then does interpose q --remove; else does interpose q snapshot; fi
+		if [ "$(state)" = "$after" ]; then
+			if [ "$after" = there ]; then does interpose q --remove; else does interpose q snapshot; fi
 		fi
 		disturbed $number $whom interpose q "$@" || rc=$?
-		[ $rc = 137 ] || fail "$*: step $number: exit $rc: $OUT"
+		# How often it asks at its end is not the same each time.
+		[ $rc = 137 ] || [[ $rc = 0 && $number -gt $((steps - 4)) ]] || fail "$*: step $number: exit $rc: $OUT"
 		does recover
 		for ((at = 0; at < 200; at++)); do
 			[ -e /run/qcow2ctl/q.intent ] || break
 			sleep 0.05
 		done
 		at=$(state)
-		[ "$at" = "$FROM" ] || [ "$at" = "$TO" ] || fail "$*: step $number, $whom: q is in between: $(dmsetup table)"
+		[ "$at" = "$before" ] || [ "$at" = "$after" ] || fail "$*: step $number, $whom: q is in between: $(dmsetup table)"
 		if [ "$at" = gone ]; then
 			as_before
 		else
@@ -54,9 +56,9 @@ each_step() {
 	done
 	say "$*: killed $last times in $steps steps"
 }
-FROM=gone TO=there each_step snapshot
+each_step gone there snapshot
 [ "$(state)" = there ] || does interpose q snapshot
-FROM=there TO=gone each_step --remove
+each_step there gone --remove
 [ "$(state)" = gone ] || does interpose q --remove
 as_before
 ok "layer snapshot"
