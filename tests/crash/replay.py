@@ -141,7 +141,7 @@ class Replay:
         if where in self.keep:
             folder = f"{self.args.keep[0]}/{folder}"
             os.makedirs(folder, exist_ok=True)
-            subprocess.run(["cp", "--sparse=always", path, f"{folder}/{self.name}.{where}".replace(" ", "-")], check=True)
+            subprocess.run(["cp", "--sparse=always", path, f"{folder}/{self.name}.{str(where).replace(' ', '-')}"], check=True)
 
     def examine(self, image, where):
         """Return what is wrong with an image."""
