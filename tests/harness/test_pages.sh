@@ -53,6 +53,20 @@ for page in userspace/man/*; do
 	[ "$sections" = "NAME SYNOPSIS EXAMPLES" ] || complain "$page: examples do not come first: $sections"
 done
 
+# Each page is well formed: a table whose text stands in a margin is none.
+if ! said=$(/usr/bin/python3 - Documentation/*.rst Documentation/*/*.rst 2>&1 <<'END'
+import sys
+from docutils import core, nodes
+from docutils.parsers.rst import roles
+roles.register_generic_role("doc", nodes.literal)
+for page in sys.argv[1:]:
+    with open(page, encoding="utf-8") as file:
+        core.publish_doctree(file.read(), page, settings_overrides={"report_level": 2, "halt_level": 5})
+END
+) || [ -n "$said" ]; then
+	complain "$said"
+fi
+
 # References between pages; stories and their tests.
 for page in $(grep -ohE ':doc:`[a-z0-9/-]+`' Documentation/*.rst | sed 's/.*`\(.*\)`/\1/' | sort -u); do
 	[ -e "Documentation/$page.rst" ] || complain "there is no page $page"
