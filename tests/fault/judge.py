@@ -187,9 +187,9 @@ class Judge:
         kind, _, error, for_ever = run["fault"] or ("", 0, "", False)
         told = told_of(run)
         bad = [entry for entry in run["journal"] if entry[0] != "read" and entry[4]]
+        # What fails when the device goes is told in the log only.
         late = mode_of(run) == "rw" and told and not told_of(run, ("log",))
-        if not run["fired"] or late:
-            # What fails when the device goes is told in the log only.
+        if not run["fired"] or late and not bad:
             if bad or mode_of(run) != "rw" or last_of(run) != "none":
                 yield f"nothing failed, and yet: {run['status']} {bad}"
             if kind == "sync" and run["fired at all"] and len(told) != 1:
@@ -197,7 +197,7 @@ class Judge:
             return
         if mode_of(run) != "rw":
             yield from self.drop(run)
-        elif told or kind == "sync":
+        elif len(told) > (2 if late else 0) or kind == "sync":
             yield f"mode rw, and yet: {kind} {told}"
         elif kind == "write" and error == "EIO" and not bad:
             yield f"a failed write was passed over: {run['status']}"
