@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Copyright (C) 2026 The dm-qcow2 authors
 #
-# Layer clone whose state is elsewhere, and the machine goes down: a note says which files the disk is made of. A kernel
-# without dm-clone: no.
-# series=7.x
+# Layer clone whose state is elsewhere, and the machine goes down: a note says which files the disk is made of. A move by
+# dm-clone under a writer; who has moved it is killed. A kernel without dm-clone: no.
+# series=debug
 
 # shellcheck source=tests/kselftest/dm-qcow2/move.sh
 . "$(dirname "$0")/move.sh"
@@ -53,3 +53,20 @@ want "its state is gone" [ -e elsewhere ]
 device_io q 'read -P 7 1M 2M'
 does detach q
 ok "all copied"
+
+KILLED=move
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
+begun 16M
+remember
+does move q b.qcow2 --via clone
+moved b.qcow2
+stale a.qcow2 b.qcow2
+killed resume:4! c.qcow2 --via clone
+moved c.qcow2
+stale b.qcow2 c.qcow2
+stop_writer
+umount /mnt/guest
+want "fsck" e2fsck -fn /dev/mapper/q >/dev/null 2>&1
+does detach q
+clean c.qcow2
+ok "moves"
