@@ -27,6 +27,7 @@
 #include "snapshot_edit.h"
 #include "snapshot_table.h"
 
+#define LOCK_SECONDS	10
 #define REMOVE_TRIES	50
 #define WAIT_TRIES	300
 #define REMOVE_PAUSE_NS	100000000
@@ -430,27 +431,7 @@ int backup_point_prepare(struct backup_point *point, const struct backup_request
  * Freeze
  */
 
-/* The device's table once more, of the snapshot. */
-static char *view_line(const struct device *device)
-{
-	struct table table = { 0 };
-	char *line;
-	size_t i;
-
-	for (i = 0; i < device->table.nr_layers; i++)
-		table_add_layer(&table, device->table.raw[i], device->table.paths[i]);
-	table_add_word(&table, "snapshot");
-	table_add_word(&table, BACKUP_TAG);
-	for (i = 0; i < device->table.nr_words; i++) {
-		if (!strcmp(device->table.words[i], "no_backing"))
-			table_add_word(&table, "no_backing");
-	}
-	line = table_format(&table);
-	table_release(&table);
-	return line;
-}
-
-static int attach_view(struct backup_point *point)
+static int make_view(struct backup_point *point)
 {
 	MEM_FREE char *line = NULL;
 	struct dm_device part = { 0 };
@@ -461,7 +442,7 @@ static int attach_view(struct backup_point *point)
 		return device_fail(ret, point->request->name);
 	/* If it was made longer since the snapshot, the kernel refuses the table. */
 	point->size = device.size;
-	line = view_line(&device);
+	line = table_format_view(&device.table, BACKUP_TAG);
 	ret = interpose_create_part(&device, point->frozen, "frozen", &part);
 	if (!ret)
 		ret = interpose_load(&part, DEVICE_TARGET, device.dm.sectors, line, true);
@@ -476,6 +457,18 @@ static int attach_view(struct backup_point *point)
 	dm_settle();
 	dm_release(&part);
 	device_release(&device);
+	return ret;
+}
+
+/* Who takes a layer out, or puts in order what was left of one, takes what has no table yet for a part of it. */
+static int attach_view(struct backup_point *point)
+{
+	int lock, ret = run_lock(point->request->name, LOCK_SECONDS, &lock);
+
+	if (ret)
+		return ret;
+	ret = make_view(point);
+	run_unlock(point->request->name, lock);
 	return ret;
 }
 

@@ -82,6 +82,25 @@ char *table_format(const struct table *table)
 	return line;
 }
 
+char *table_format_view(const struct table *table, const char *snapshot)
+{
+	struct table view = { 0 };
+	char *line;
+	size_t i;
+
+	for (i = 0; i < table->nr_layers; i++)
+		table_add_layer(&view, table->raw[i], table->paths[i]);
+	table_add_word(&view, "snapshot");
+	table_add_word(&view, snapshot);
+	for (i = 0; i < table->nr_words; i++) {
+		if (!strcmp(table->words[i], "no_backing"))
+			table_add_word(&view, "no_backing");
+	}
+	line = table_format(&view);
+	table_release(&view);
+	return line;
+}
+
 char *table_next_word(const char **line)
 {
 	const char *in = *line;

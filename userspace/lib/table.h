@@ -23,6 +23,8 @@ void table_add_layer(struct table *table, bool raw, const char *path);
 void table_add_word(struct table *table, const char *word);
 /* The line, quoted; for the caller to free. */
 char *table_format(const struct table *table);
+/* The same of a view: of its options only those stay that say what lies below. For the caller to free. */
+char *table_format_view(const struct table *table, const char *snapshot);
 /* Cut the next word off *@line, unquoted, for the caller to free; NULL at the end. */
 char *table_next_word(const char **line);
 /* false: not a line that the target prints; @table is empty then. */

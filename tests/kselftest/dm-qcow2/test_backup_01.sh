@@ -63,6 +63,18 @@ same w.qcow2 point.raw
 same x.qcow2 point.raw
 ok "beside a view"
 
+# What is about to become the view nobody takes for a part of the layer.
+STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
+does interpose q linear
+stopped load backup q --to y.qcow2 --via view
+answers 5 "another qcow2ctl is at work" interpose q --remove
+kill -CONT "$TOOL"
+wait "$TOOL" || fail "a layer that goes: $(<said)"
+does interpose q --remove
+untouched
+same y.qcow2 point.raw
+ok "beside a layer that goes"
+
 want "the stream" cmp <("$QCOW2CTL" backup q --to - 2>/dev/null) point.raw
 untouched
 answers 4 "exists already" backup q --to full.qcow2

@@ -19,10 +19,10 @@ fails() {
 	[ ! -e b.qcow2 ] || fail "$*: a result"
 }
 
-# killed_at STEP VIA: and what recover makes of it; at each second step of all the guardian is killed, too.
+# killed_at STEP VIA HOW: and what recover makes of it; if HOW is 1, the guardian is killed, too.
 killed_at() {
 	local rc=0 whom=kill
-	[ $(($1 % 2)) = 0 ] || whom=both
+	[ "$3" = 0 ] || whom=both
 	disturbed "$1" $whom backup q --to b.qcow2 --via "$2" || rc=$?
 	[ "$rc" = 137 ] || fail "step $1, $2: exit $rc: $OUT"
 	[ $whom = kill ] || does recover
@@ -55,7 +55,8 @@ each_step() {
 	done
 	say "$1: ${#names[@]} steps, killed at ${#at[@]}"
 	for i in "${!at[@]}"; do
-		killed_at "$i" "$1"
+		killed_at "$i" "$1" $((i % 2))
+		[ -z "${QCOW2_FULL:-}" ] || killed_at "$i" "$1" $((1 - i % 2))
 	done
 }
 

@@ -72,11 +72,14 @@ still() {
 	done
 }
 
-for layer in linear snapshot; do
+layers=("linear" "snapshot" "era" "delay --ms 1" "flakey --up 60 --down 0" "mirror --to copy.raw")
+for layer in "${layers[@]}"; do
+	# shellcheck disable=SC2086 # words
 	quiet 1 interpose q $layer
 	quiet 1 interpose q --remove
 	as_before
-	ok "$layer"
+	rm -f copy.raw
+	ok "${layer%% *}"
 done
 quiet 1 interpose q raw --table ' striped 1 {SECTORS} {DEV} 0'
 quiet 1 interpose q --remove
@@ -90,8 +93,12 @@ ok "move"
 events=(syscalls/sys_enter_ioctl syscalls/sys_exit_ioctl exceptions/page_fault_user sched/sched_process_fork)
 trace "${events[@]}"
 # Suspended; q.real resumed; q resumed. And suspended; q.real suspended; q resumed.
-still 3 interpose q linear
-still 3 interpose q --remove
+for layer in "${layers[@]}"; do
+	# shellcheck disable=SC2086 # words
+	still 3 interpose q $layer
+	still 3 interpose q --remove
+	rm -f copy.raw
+done
 untrace "${events[@]}"
 ok "memory"
 detach q
