@@ -3,17 +3,18 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 """In the machine: let each operation below an image fail, one after the other, and write down what came of it.
 
-inject.py OUT STEPS IMAGE...
+inject.py OUT STEPS EVERY IMAGE...
 
 IMAGE is NAME=FILE[,BASE], and NAME ends in -loop when it is to be a block device. For each kind of
 operation and error, once and for ever, the first to the last operation is failed, or STEPS of them,
-of the second image on two (0: all). On the first image the commits fail, too, that only a write with FUA
+of the second image on two (0: all, or each EVERY-th). On the first image the commits fail, too, that only a write with FUA
 has asked for. OUT gets, for each run, the content that reads see and the durable content, and in
 runs.json what the guest was told. judge.py looks at it.
 """
 
 import contextlib
 import fcntl
+import itertools
 import json
 import mmap
 import os
@@ -288,16 +289,17 @@ class Injector:
         run["seconds"] = time.monotonic() - start
         return counts, guest.spent
 
-    def all(self, steps):
-        """Let everything fail."""
+    def all(self, steps, every):
+        """Let everything fail; each fault begins with another operation."""
         counts, _ = self.run(None)
-        for kind, error in FAULTS:
-            for for_ever in (False, True):
-                numbers = range(1, counts[kind] + 1)
-                if steps and len(numbers) > steps:
-                    numbers = sorted({1 + (len(numbers) - 1) * at // (steps - 1) for at in range(steps)})
-                for number in numbers:
-                    self.run((kind, number, error, for_ever))
+        for turn, ((kind, error), for_ever) in enumerate(itertools.product(FAULTS, (False, True))):
+            numbers = range(1, counts[kind] + 1)
+            if steps and len(numbers) > steps:
+                numbers = sorted({1 + (len(numbers) - 1) * at // (steps - 1) for at in range(steps)})
+            elif not steps:
+                numbers = numbers[turn % every::every]
+            for number in numbers:
+                self.run((kind, number, error, for_ever))
 
     def aim(self, steps):
         """Let the last operation fail that a write with FUA asks for; without @steps each of them."""
@@ -315,14 +317,14 @@ class Injector:
 
 def main():
     """Serve, inject, tell."""
-    out, steps, *images = sys.argv[1:]
+    out, steps, every, *images = sys.argv[1:]
     os.makedirs(FOLDER, exist_ok=True)
     served, _ = faultfile.serve(FOLDER)
     runs = []
     start = time.monotonic()
     for number, image in enumerate(images):
         injector = Injector(served, out, image)
-        injector.all(min(int(steps), 2) if number else int(steps))
+        injector.all(min(int(steps), 2) if number else int(steps), int(every))
         if not number or not int(steps):
             injector.aim(int(steps))
         runs += injector.runs

@@ -37,5 +37,5 @@ chosen=()
 for name in ${IMAGES}; do
 	chosen+=("${lines[$name]}")
 done
-python3 "$TREE/tests/fault/inject.py" "$VM_OUT" "$STEPS" "${chosen[@]}"
+python3 "$TREE/tests/fault/inject.py" "$VM_OUT" "$STEPS" "$EVERY" "${chosen[@]}"
 ok "injected"
