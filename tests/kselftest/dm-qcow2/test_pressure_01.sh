@@ -52,7 +52,7 @@ PY
 }
 
 # fill NAME [MIB]: a file of 150 MiB by way of the page cache, synchronised each so many MIB. Without that there is a
-# moment with more dirty pages than free ones.
+# moment with more dirty pages than free ones, for which writing back must not begin too early.
 fill() {
 	python3 - "/mnt/above/$1" "${2:-}" <<'PY' || fail "$1: never more dirty pages than free ones"
 import os, sys
@@ -94,6 +94,7 @@ starve() {
 }
 
 echo 60 >/proc/sys/vm/dirty_ratio
+echo 50 >/proc/sys/vm/dirty_background_ratio
 hold 100
 start=$SECONDS
 starve 10
@@ -114,6 +115,7 @@ echo "+memory +io" >/sys/fs/cgroup/cgroup.subtree_control
 mkdir /sys/fs/cgroup/small
 echo 64M >/sys/fs/cgroup/small/memory.max
 rm /mnt/above/held
+echo 10 >/proc/sys/vm/dirty_background_ratio
 echo 20 >/proc/sys/vm/dirty_ratio
 start=$SECONDS
 starve 10
