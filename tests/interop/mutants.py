@@ -31,7 +31,8 @@ import rows    # noqa: E402 pylint: disable=import-error,wrong-import-position
 
 BASES = ("c512", "c4k", "c64k", "v2_512", "v2", "v2_zip", "v2_snapshots", "counts_1", "counts_2", "counts_8", "x16k", "x32k", "x_zip",
          "zip_512", "zip_64k", "zip_shared", "zstd_512", "zstd_4k", "zstd_64k", "snapshots_512", "applied", "sizes", "state",
-         "over_4k", "over_long", "over_three", "x_over", "metadata", "x_metadata", "zeros", "neighbours", "bitmaps", "tiny")
+         "over_4k", "over_long", "over_three", "x_over", "metadata", "x_metadata", "zeros", "neighbours", "bitmaps", "tiny",
+         "data_4k", "data_raw", "data_x")
 FAILS = (1 << 64) - 1
 EITHER = 1 << 62                # the sum, or an error
 OPERATIONS = 8
@@ -50,6 +51,7 @@ STRICTER = (
     "snapshots_offset leads beyond 2^56",
     "header, l1_table, refcount_table and snapshots overlap",   # QEMU compares when it writes
     "image names a backing file and the table has no layer for it",     # the kernel opens no file by itself
+    "data file is shorter than the disk",                   # QEMU reads zeros behind the end of that, too
     "image names no backing file but the table has a layer below",      # QEMU was told to take the layer all the same
 )
 # Refused by QEMU, where the target does not look: read-only it does no harm, and to write needs "bitmaps drop".
@@ -76,6 +78,7 @@ class Mapping:
         self.extended = self.version > 2 and bool(struct.unpack_from(">Q", data.ljust(80, b"\0"), 72)[0] & 16)
         self.end = -(-len(data) // self.size) * self.size
         self.zstd = self.version > 2 and data[104:105] == b"\1"
+        self.external = self.version > 2 and bool(struct.unpack_from(">Q", data.ljust(80, b"\0"), 72)[0] & 4)
         self.per_table = self.size // (16 if self.extended else 8)
         self.metadata = self.fixed()
 
@@ -130,8 +133,8 @@ class Mapping:
             # COPIED says that nobody shares the cluster, and others may lie in it.
             return (bool(entry & COPIED) or first >= self.end or self.outside(first, min(last, self.end - 1)) or
                     last >= 1 << 56 or (last >= self.end and not self.inflates(first)))
-        place = entry & OFFSET
-        return bool(place) and self.outside(place, place)
+        place = entry & OFFSET      # in a data file it is where the guest's is, for both
+        return not self.external and bool(place) and self.outside(place, place)
 
     def strict_sectors(self, sectors):
         """Return the sectors that the target may refuse: these rules say all the reasons."""
@@ -195,6 +198,8 @@ class Mutator:
 def layers(row, rows_by_name, folder, path=None):
     """Return what QEMU opens, and no file beside."""
     spec = {"driver": "qcow2", "file": {"driver": "file", "filename": path or f"{folder}/{row.name}"}}
+    if "data_file" in row.words:
+        spec["data-file"] = {"driver": "file", "filename": f"{folder}/{row.name}.data"}
     spec["backing"] = layers(rows_by_name[row.below], rows_by_name, folder) if row.below else None
     return spec
 
@@ -244,7 +249,7 @@ def mutant(number, seed, mutators, chosen, folder):
             os.unlink(name)
     text = ",".join(f"{offset}:{what.hex() if isinstance(what, bytes) else what}" for offset, what in changes)
     table = row.table(chosen).replace(f"{rows.PLACE}/{row.name} ", f"{rows.PLACE}/mutant ", 1)
-    table = re.sub(rf"{rows.PLACE}/{row.name}$", f"{rows.PLACE}/mutant", table, count=1)
+    table = re.sub(rf"{rows.PLACE}/{row.name}(\.data)?$", rf"{rows.PLACE}/mutant\1", table, count=1)
     return f"mutant {row.name}-{number} {sectors} {seed + number} {OPERATIONS} {row.name} {text} {verdict} {table}", rows.packed(sums)
 
 

@@ -14,7 +14,8 @@
  *	row NAME SECTORS SEED OPERATIONS TABLE...
  *
  * (with no operations it is attached read-only). A mutant is a copy of
- * FOLDER/BASE with changes, WORK/mutant: CUT:SIZE or OFFSET:HEX, with commas.
+ * FOLDER/BASE with changes, WORK/mutant: CUT:SIZE or OFFSET:HEX, with commas;
+ * if there is FOLDER/BASE.data, WORK/mutant.data is a copy of that.
  * It is attached read-write, or else read-only, or refused. VERDICT says what
  * has to become of it: opens, or fails, or either; one that opens may be refused
  * with a sentence that the plan allows:
@@ -277,16 +278,19 @@ static void change(int fd, char *text)
 	}
 }
 
-static void copy(const char *base, char *changes)
+/* Copies FOLDER/BASE to WORK/mutant, both with @suffix; returns the copy, or -1 if there is no such base. */
+static int copy(const char *base, const char *suffix)
 {
-	char path[512], *one;
+	char path[512];
 	ssize_t got;
 	off_t at = 0, end;
 	int from, to;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, base);
+	snprintf(path, sizeof(path), "%s/%s%s", folder, base, suffix);
 	from = open(path, O_RDONLY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "%s/mutant", work);
+	if (from < 0 && errno == ENOENT)
+		return -1;
+	snprintf(path, sizeof(path), "%s/mutant%s", work, suffix);
 	to = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (from < 0 || to < 0)
 		give_up(path);
@@ -298,10 +302,22 @@ static void copy(const char *base, char *changes)
 	}
 	if (at != end)
 		give_up(base);
-	for (one = strtok(changes, ","); one; one = strtok(NULL, ","))
-		change(to, one);
 	close(from);
-	close(to);
+	return to;
+}
+
+static void mutate(const char *base, char *changes)
+{
+	int fd = copy(base, ""), data = copy(base, ".data");
+	char *one;
+
+	if (fd < 0)
+		give_up(base);
+	for (one = strtok(changes, ","); one; one = strtok(NULL, ","))
+		change(fd, one);
+	close(fd);
+	if (data >= 0)
+		close(data);
 }
 
 /* Is the table refused for what the plan allows? */
@@ -401,7 +417,7 @@ static void line(char *text)
 	oracle += image.sectors;
 	oracle_left -= image.sectors * 8;
 	if (image.mutant)
-		copy(base, changes);
+		mutate(base, changes);
 	go(text + at + more, verdict);
 	free(image.sums);
 	free(changes);
