@@ -55,7 +55,6 @@ does detach q
 ok "all copied"
 
 KILLED=move
-STEP=$(command -v edit_step.so) || fail "edit_step.so is not built"
 begun 16M
 remember
 does move q b.qcow2 --via clone
