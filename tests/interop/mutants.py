@@ -72,23 +72,23 @@ class Mapping:
 
     def __init__(self, data, changes):
         self.data, self.changed = data, [offset for offset, _ in changes if offset != "CUT"]
-        self.version, bits, self.l1_size, self.l1 = (struct.unpack_from(form, data, at)[0] for form, at in
-                                                     ((">I", 4), (">I", 20), (">I", 36), (">Q", 40)))
-        self.bits, self.size = bits, 1 << bits
-        self.extended = self.version > 2 and bool(struct.unpack_from(">Q", data.ljust(80, b"\0"), 72)[0] & 16)
+        header = data[:112].ljust(112, b"\0")       # it may end there, and QEMU goes on
+        self.version, self.bits, self.l1_size, self.l1 = (struct.unpack_from(form, header, at)[0] for form, at in
+                                                          ((">I", 4), (">I", 20), (">I", 36), (">Q", 40)))
+        self.size = 1 << self.bits
+        features = struct.unpack_from(">Q", header, 72)[0] if self.version > 2 else 0
+        self.extended, self.external = bool(features & 16), bool(features & 4)
         self.end = -(-len(data) // self.size) * self.size
-        self.zstd = self.version > 2 and data[104:105] == b"\1"
-        self.external = self.version > 2 and bool(struct.unpack_from(">Q", data.ljust(80, b"\0"), 72)[0] & 4)
+        self.zstd = self.version > 2 and header[104] == 1
         self.per_table = self.size // (16 if self.extended else 8)
-        self.metadata = self.fixed()
+        self.metadata = self.fixed(*struct.unpack_from(">QIIQ", header, 48))
 
     def clusters(self, offset, length):
         """Return the clusters of a range, as far as the file goes."""
         return range(offset >> self.bits, min(-(-(offset + length) >> self.bits), self.end >> self.bits))
 
-    def fixed(self):
+    def fixed(self, table, table_clusters, snapshots, at):
         """Return all clusters that hold metadata, those of snapshots too; and what could be metadata."""
-        table, table_clusters, snapshots, at = struct.unpack_from(">QIIQ", self.data, 48)
         found = {0, *self.clusters(self.l1, 8 * self.l1_size), *self.clusters(table, table_clusters << self.bits)}
         found.update(entry >> self.bits for entry in words(self.data, table, min(table_clusters << self.bits, 1 << 16) // 8) if entry)
         for _ in range(min(snapshots, 1000)):

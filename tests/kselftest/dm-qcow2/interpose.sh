@@ -136,3 +136,43 @@ killed() {
 	[ "$suspended" = 0 ] || fail "$fault: q is suspended"
 	[ ! -e $intent ] || fail "$fault: an intent is left"
 }
+
+# settled: nothing of a change is under way any more.
+settled() {
+	local try
+	for ((try = 0; try < 200; try++)); do
+		[ -e /run/qcow2ctl/q.intent ] || return 0
+		sleep 0.05
+	done
+	fail "an intent is left"
+}
+
+# killed_anywhere TIMES|kinds: qcow2ctl is killed so often, or after its first step of each kind, at steps that a recorded run of it
+# has taken; by turns with the guardian. With QCOW2_FULL=1 it is at each step, both ways. The test has two functions for it:
+# `arrange` sets COMMAND before each turn, and `judge WHERE` looks at what has become of it when the device runs.
+killed_anywhere() {
+	local choose='NR { print NR - 1, NR - 1 }' number turn=0 killed=0 rc whom
+	arrange
+	EDIT_STEPS=$DIR/steps disturbed none kill "${COMMAND[@]}" || fail "${COMMAND[*]}: $OUT"
+	judge "undisturbed"
+	case ${QCOW2_FULL:+full}$1 in
+	full*) ;;
+	kinds) choose='!seen[$0]++ { print NR - 1 }' ;;
+	*) choose="END { for (turn = 0; turn < $1; turn++) print int(turn * NR / $1) }" ;;
+	esac
+	for number in $(awk "$choose" steps); do
+		rc=0 whom=kill
+		[ $((turn++ % 2)) = 0 ] || whom=both
+		arrange
+		disturbed "$number" $whom "${COMMAND[@]}" || rc=$?
+		# How often it asks for something is not the same in each run.
+		[ $rc = 137 ] || [ $rc = 0 ] || fail "${COMMAND[*]}: step $number: exit $rc: $OUT"
+		killed=$((killed + (rc == 137)))
+		[ $whom = kill ] || does recover
+		settled
+		resumed q
+		judge "step $number, $whom"
+	done
+	want "killed $killed times of $turn" [ $((4 * killed)) -ge $((3 * turn)) ]
+	say "${COMMAND[*]}: killed $killed times in $(wc -l <steps) steps"
+}

@@ -19,45 +19,16 @@ fails() {
 	[ ! -e b.qcow2 ] || fail "$*: a result"
 }
 
-# killed_at STEP VIA HOW: and what recover makes of it; if HOW is 1, the guardian is killed, too.
-killed_at() {
-	local rc=0 whom=kill
-	[ "$3" = 0 ] || whom=both
-	disturbed "$1" $whom backup q --to b.qcow2 --via "$2" || rc=$?
-	[ "$rc" = 137 ] || fail "step $1, $2: exit $rc: $OUT"
-	[ $whom = kill ] || does recover
-	[[ $(dmsetup info q) == *ACTIVE* ]] || fail "step $1, $2: q does not run"
+arrange() { COMMAND=(backup q --to b.qcow2 --via "$VIA"); }
+# judge WHERE: the device is written to, and all but a result that was complete goes.
+judge() {
 	dd if=/dev/urandom of=/dev/mapper/q bs=64k count=1 oflag=direct conv=notrunc status=none
 	does recover
 	untouched
-	[ ! -e a.qcow2.q.snapshot ] || fail "step $1, $2: a store"
+	[ ! -e a.qcow2.q.snapshot ] || fail "$VIA: $1: a store"
 	[ -e b.qcow2 ] || return 0
-	# It was complete.
 	clean b.qcow2
 	rm b.qcow2
-}
-
-# each_step VIA: kill it after the first step of each kind and, in full, the last.
-each_step() {
-	local i at=() names
-	declare -A last=()
-	EDIT_STEPS=$DIR/steps disturbed none kill backup q --to b.qcow2 --via "$1" || fail "$1: $OUT"
-	clean b.qcow2
-	rm b.qcow2
-	mapfile -t names <steps
-	for i in "${!names[@]}"; do
-		[ -n "${last[${names[i]}]:-}" ] || at[i]=1
-		last[${names[i]}]=$i
-	done
-	[ -n "${QCOW2_FULL:-}" ] || last=()
-	for i in "${last[@]}"; do
-		at[i]=1
-	done
-	say "$1: ${#names[@]} steps, killed at ${#at[@]}"
-	for i in "${!at[@]}"; do
-		killed_at "$i" "$1" $((i % 2))
-		[ -z "${QCOW2_FULL:-}" ] || killed_at "$i" "$1" $((1 - i % 2))
-	done
 }
 
 need_module dm-snapshot
@@ -65,8 +36,9 @@ scratch ext4
 create a.qcow2 8M
 io a.qcow2 'write -P 1 0 6M'
 attach q a.qcow2
-each_step view
-each_step snapshot
+for VIA in view snapshot; do
+	killed_anywhere kinds
+done
 ok "killed"
 
 # The result has all but its name, and is not what was written.

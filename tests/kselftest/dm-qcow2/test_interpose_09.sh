@@ -23,44 +23,25 @@ state() {
 	*" snapshot-origin "*) [[ $names != *$'\n'q.frozen$'\t'* ]] || echo there ;;
 	esac
 }
-# each_step STATE STATE WORD...: some of the steps of `interpose q WORD...`, with QCOW2_FULL all, each by itself and with the
-# guardian. The states are those before and after.
-each_step() {
-	local before=$1 after=$2 turn number steps last=8 killed=0 whom at rc
-	shift 2
-	EDIT_STEPS=$DIR/steps disturbed none kill interpose q "$@" || fail "$*: $OUT"
-	want "$*: it is $(state)" [ "$(state)" = "$after" ]
-	steps=$(wc -l <steps)
-	[ -z "${QCOW2_FULL:-}" ] || last=$((2 * steps))
-	for ((turn = 0; turn < last; turn++)); do
-		number=$((turn * steps / last)) whom=kill rc=0
-		[ $((turn % 2)) = 0 ] || whom=both
-		if [ "$(state)" = "$after" ]; then
-			if [ "$after" = there ]; then does interpose q --remove; else does interpose q snapshot; fi
-		fi
-		disturbed $number $whom interpose q "$@" || rc=$?
-		# How often it asks at its end is not the same each time.
-		[ $rc = 137 ] || [ $rc = 0 ] || fail "$*: step $number: exit $rc: $OUT"
-		killed=$((killed + (rc == 137)))
-		does recover
-		for ((at = 0; at < 200; at++)); do
-			[ -e /run/qcow2ctl/q.intent ] || break
-			sleep 0.05
-		done
-		at=$(state)
-		[ "$at" = "$before" ] || [ "$at" = "$after" ] || fail "$*: step $number, $whom: q is in between: $(dmsetup table)"
-		if [ "$at" = gone ]; then
-			as_before
-		else
-			stands snapshot-origin
-		fi
-	done
-	say "$*: killed $killed times in $steps steps"
-	want "$*: killed $killed times of $last" [ $((4 * killed)) -ge $((3 * last)) ]
+# arrange: as it is before `interpose q WORD`.
+arrange() {
+	COMMAND=(interpose q "$WORD")
+	case $WORD,$(state) in
+	snapshot,there) does interpose q --remove ;;
+	--remove,gone) does interpose q snapshot ;;
+	esac
 }
-each_step gone there snapshot
-[ "$(state)" = there ] || does interpose q snapshot
-each_step there gone --remove
+judge() {
+	does recover
+	case $(state) in
+	gone) as_before ;;
+	there) stands snapshot-origin ;;
+	*) fail "$1: q is in between: $(dmsetup table)" ;;
+	esac
+}
+for WORD in snapshot --remove; do
+	killed_anywhere 8
+done
 [ "$(state)" = gone ] || does interpose q --remove
 as_before
 ok "layer snapshot"

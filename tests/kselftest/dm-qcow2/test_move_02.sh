@@ -74,8 +74,24 @@ for step in fork link create load resume load:2 load:3 suspend message resume:2 
 	want "SIGINT at $step: $new is there" [ ! -e "$new" ]
 done
 ok "SIGINT at each step"
-killed_anywhere "$at"
-at=$AT
+
+arrange() {
+	new=${at%.*}n.qcow2
+	COMMAND=(move q "$new")
+}
+# On the new image, or on the old one.
+judge() {
+	alone
+	if [[ $(dmsetup table q) = *" $DIR/$new" ]]; then
+		stale "$at" "$new"
+		rm "$at"
+		at=$new
+	else
+		moved "$at"
+		want "$1: $new is there" [ ! -e "$new" ]
+	fi
+}
+killed_anywhere 6
 ok "killed anywhere"
 stop_writer
 umount /mnt/guest
