@@ -15,7 +15,7 @@ import threading
 import time
 
 from places import Places
-from suite import FULL, SKIP, TREE, execute, short
+from suite import FULL, SKIP, TREE, execute, setting, short
 
 sys.path.insert(0, f"{TREE}/scripts/vm")
 import scan  # noqa: E402 pylint: disable=import-error,wrong-import-position
@@ -47,7 +47,7 @@ class Queue:
 
     def add(self, test, seconds):
         """Put a kselftest with its limit in: the long ones come first."""
-        cpus = CROWDED if FULL else setting(test, r"cpus=(\d+)") or "1"
+        cpus = CROWDED if FULL else setting(kselftest(test), r"cpus=(\d+)") or "1"
         with open(f"{self.folder}/todo/{cpus}/{99999 - seconds:05}.{test}", "w", encoding="ascii") as file:
             file.write(f"{seconds}\n")
 
@@ -162,16 +162,14 @@ class Machine:
             self.suite.judge(short(name), int(rc), float(seconds), output, ", ".join(more))
 
 
-def setting(test, pattern):
-    """Return what a line "# SETTING" of a kselftest says, or None."""
-    with open(f"{TREE}/{KSELFTEST}/{test}", encoding="utf-8") as file:
-        match = re.search(rf"^# {pattern}$", file.read(), re.M)
-    return match and match.group(1)
+def kselftest(test):
+    """Return the path of a kselftest."""
+    return f"{TREE}/{KSELFTEST}/{test}"
 
 
 def limit(test, series):
     """Return the limit of a kselftest in seconds: timeout=N. The kernel's runner has one for all, that of the file settings."""
-    return int(setting(test, r"timeout=(\d+)") or LIMIT) * (10 if FULL else 1) * (5 if series.startswith("debug") else 1)
+    return int(setting(kselftest(test), r"timeout=(\d+)") or LIMIT) * (10 if FULL else 1) * (5 if series.startswith("debug") else 1)
 
 
 def has_turn(suite, test, series):
@@ -180,7 +178,7 @@ def has_turn(suite, test, series):
     One with a line "# series=N" is about our tool more than about the kernel, and long: it is run on that series
     alone, unless all is run, or somebody names it. All have their turn on the kernel that finds more.
     """
-    own = setting(test, r"series=(\S+)")
+    own = setting(kselftest(test), r"series=(\S+)")
     # The newest kernel runs what the others lack something for.
     return FULL or suite.words or series == "debug-full" or own == series or (not own and series != "7.x")
 

@@ -154,16 +154,25 @@ def ktap(suite, name, command):
         suite.report("failed", name, f"({seconds:.1f} s) exit {rc}, plan {plan}, {len(results)} results", output)
 
 
+def setting(test, pattern):
+    """Return what a line "# SETTING" of a test says, or None."""
+    with open(test, encoding="utf-8") as file:
+        match = re.search(rf"^# {pattern}$", file.read(), re.M)
+    return match and match.group(1)
+
+
 def length(test):
     """Return how many seconds a test says it takes about: "# seconds=N"."""
-    with open(test, encoding="utf-8") as file:
-        found = re.search(r"^# seconds=(\d+)$", file.read(), re.M)
-    return int(found.group(1)) if found else 0
+    return int(setting(test, r"seconds=(\d+)") or 0)
 
 
 def scripts(suite, folder, seconds=300, alone=False):
-    """Run all test_*.sh of a folder here, on the host, long ones first; alone: one by one, with nothing beside."""
-    tests = sorted(glob.glob(f"{TREE}/{folder}/test_*.sh"), key=lambda test: (-length(test), test))
+    """Run all test_*.sh of a folder here, on the host, long ones first; alone: one by one, with nothing beside.
+
+    One with a line "# full" is for QCOW2_FULL=1, or for somebody who names it.
+    """
+    tests = [test for test in glob.glob(f"{TREE}/{folder}/test_*.sh") if FULL or suite.words or setting(test, "(full)") is None]
+    tests.sort(key=lambda test: (-length(test), test))
     if not tests:
         suite.report("failed", folder, "has no tests")
 

@@ -4,6 +4,7 @@
 #
 # A root file system on qcow2, attached in an initramfs of initramfs-tools: the image straight on a disk, and an overlay that
 # is a file of an ext4. The root has a busybox that says what it is, writes, and switches off.
+# full
 
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -4,6 +4,7 @@
 #
 # The machine goes down in the middle of an edit whose tool and guardian were killed; after the next boot recover finds
 # what the edit has left, and the image is whole.
+# full
 
 # shellcheck source=tests/boot/lib.sh
 . "$(dirname "$0")/lib.sh"

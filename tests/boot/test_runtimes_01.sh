@@ -3,6 +3,7 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # The recipes of Documentation/containers.rst for containerd and LXC, in a machine.
+# full
 
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1

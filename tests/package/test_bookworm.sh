@@ -3,5 +3,6 @@
 # Copyright (C) 2026 The dm-qcow2 authors
 #
 # Debian packages and make install on a fresh bookworm.
+# full
 
 exec "$(dirname "$0")/debian.sh" bookworm

@@ -4,8 +4,8 @@
 #
 # Containers of runc, each on a clone of one base image: what one costs, who is told when its device is to go, and that
 # nothing is left of them when runtime and container are killed, or the runtime in the middle.
-#
-# series=6.12
+# tests/boot runs it, in a machine that counts instructions.
+# series=virtual
 # timeout=200
 
 # shellcheck source=tests/kselftest/dm-qcow2/lib.sh
@@ -82,7 +82,7 @@ for ((i = 1; i <= COUNT; i++)); do
 	[ -z "${VM_ICOUNT:-}" ] || [ $COST -lt 1000 ] || fail "ct$i needed $COST ms of processor time"
 	total=$((total + COST))
 done
-# Where other work takes the processors away from the machine, what its kernel counts says nothing: tests/boot counts instructions.
+# Where other work takes the processors away from the machine, what its kernel counts says nothing.
 say "$((total / COUNT)) ms of processor time from nothing to a container that is ready, runc and all"
 [ "$(runc list -q | wc -l)" = "$COUNT" ] || fail "runc has not all: $(runc list)"
 [ "$(devices | wc -l)" = "$COUNT" ] || fail "devices: $(devices)"
