@@ -478,6 +478,7 @@ static int make_alone(const struct attach_request *request, const struct chain *
 	sigaddset(&signals, SIGTERM);
 	sigprocmask(SIG_BLOCK, &signals, &old);
 	guard_bury(request->name);
+	run_forget_mount(request->name, run_lost_mount(request->name));
 	ret = make(request, chain, size, device);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	run_unlock(request->name, lock);

@@ -3,7 +3,8 @@
 /*
  * Resume what was left suspended. NAME.intent says that it was an edit that
  * suspended the device; whoever else did had a reason that is not ours to judge. NAME.frozen.intent is
- * what a backup has left (backup_point.h). NAME.lock that nobody holds is what an attach, or any other work, has.
+ * what a backup has left (backup_point.h). NAME.lock that nobody holds is what an attach, or any other work, has;
+ * NAME.mount (run.h) what mount.qcow2 has.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 #include "attach.h"
 #include "backup.h"
+#include "detach.h"
 #include "device.h"
 #include "err.h"
 #include "guard.h"
@@ -263,6 +265,40 @@ static int sweep(void)
 	return ret;
 }
 
+/* A mount that was killed had a device that was to go with its last user: it does now. */
+static int finish_mount(const char *name)
+{
+	struct dm_device dm;
+	int ret = dm_query(name, &dm);
+
+	dm_release(&dm);
+	if (ret)	/* it was killed before there was one */
+		return 0;
+	err_note("%s: detached what a mount that was killed had left", name);
+	return detach_device(name, true, 0);
+}
+
+static int sweep_mounts(void)
+{
+	char **names = find_names(RUN_FOLDER, ".mount"), **next;
+	int ret = 0, error, fd;
+
+	for (next = names; next && *next; next++) {
+		fd = run_lost_mount(*next);
+		if (fd < 0)
+			continue;
+		error = finish_mount(*next);
+		if (!error)
+			run_forget_mount(*next, fd);
+		else
+			close(fd);
+		if (!ret)
+			ret = error;
+	}
+	mem_free_strings(names);
+	return ret;
+}
+
 /* ------------------------------------------------------------------------
  * One, or all
  */
@@ -335,6 +371,9 @@ int recover_devices(const char *name)
 	/* Beside the images, one of which may lie on a device that was suspended. */
 	forget_copies();
 	error = sweep();
+	if (!ret)
+		ret = error;
+	error = sweep_mounts();
 	if (!ret)
 		ret = error;
 	error = find_what_is_left();

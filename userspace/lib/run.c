@@ -80,3 +80,25 @@ void run_unlock(const char *name, int fd)
 	unlink(path);
 	close(fd);
 }
+
+int run_lost_mount(const char *name)
+{
+	MEM_FREE char *path = mem_printf(FOLDER "/%s.mount", name);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) || !is_current(fd, path))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+void run_forget_mount(const char *name, int fd)
+{
+	MEM_FREE char *path = mem_printf(FOLDER "/%s.mount", name);
+
+	if (fd < 0)
+		return;
+	unlink(path);
+	close(fd);
+}

@@ -68,9 +68,22 @@ rc=0
 mount -t qcow2 -o partition=1 guest.qcow2 mnt 2>out || rc=$?
 [[ "$rc $(<out)" == "32 "*"in use by device guest "* ]] || fail "exit $rc: $(<out)"
 [[ $(qcow2ctl list) == *guest* ]] || fail "nobody sees what is left: $(qcow2ctl list)"
-want "it can be detached" "$QCOW2CTL" detach guest
+# As long as what it has run goes on.
+while pgrep -f "^/bin/sh .*qcow2ctl attach" >/dev/null; do
+	"$QCOW2CTL" recover 2>out
+	want "recover waits for that: $(<out)" dmsetup info guest >/dev/null
+	sleep 0.1
+done
+"$QCOW2CTL" recover 2>out
+want "it is said: $(<out)" grep -q "guest: detached what a mount that was killed had left" out
 gone guestp1 guest
+want "nothing is left of it" [ -z "$(ls -A /run/qcow2ctl)" ]
+early KILL
+want "it can be detached" "$QCOW2CTL" detach guest
+want "attached by itself" "$QCOW2CTL" attach guest.qcow2 guest >/dev/null
+want "and stays then" "$QCOW2CTL" recover
+want "and stays then" "$QCOW2CTL" detach guest
 want "and mounted" mount -t qcow2 -o partition=1 guest.qcow2 mnt
 umount mnt
 gone guestp1 guest
-ok "TERM before the mark leaves nothing, also when all get it, KILL what list shows"
+ok "TERM before the mark leaves nothing, also when all get it, KILL what list shows and recover takes away"
