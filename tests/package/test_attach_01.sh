@@ -43,7 +43,7 @@ module() {
 	ls "$temp/dkms/dm-qcow2/$version/$release"/*/module/dm-qcow2.ko*
 }
 for series in ${QCOW2_FULL:+6.1} 6.12; do
-	holds "DKMS builds the module for $series" module $series
+	holds "DKMS builds the module for $series" module "$series"
 done
 module=$(tail -n 1 "$temp/log")
 [[ $module != *.xz ]] || { unxz "$module" && module=${module%.xz}; }

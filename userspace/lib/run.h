@@ -17,8 +17,8 @@ bool run_is_locked(const char *name);
 void run_unlock(const char *name, int fd);
 
 /*
- * NAME.mount: mount.qcow2 has that locked from before its attach until its device is marked for removal. One that nobody
- * has is of a mount that was killed between. Returns its file, locked, for run_forget_mount(), or -1.
+ * NAME.mount: mount.qcow2 has that locked from before its attach until its device is marked for removal. One that
+ * nobody has is of a mount that was killed between. Returns its file, locked, for run_forget_mount(), or -1.
  */
 int run_lost_mount(const char *name);
 void run_forget_mount(const char *name, int fd);
