@@ -66,6 +66,21 @@ done <<'EOF'
 ^4 passed, 9 failed, 2 skipped$
 EOF
 
+# One with a line "# full" has its turn in make check-full, or when it is named.
+mkdir "$tree/tests/boot"
+printf '#!/bin/bash\n' | tee "$tree/tests/boot/test_short_01.sh" >"$tree/tests/boot/test_named_01.sh"
+echo "# full" >>"$tree/tests/boot/test_named_01.sh"
+chmod +x "$tree"/tests/boot/*
+# turns FULL WORD EXPECTED
+turns() {
+	local run
+	run=$(QCOW2_FULL=$1 "$tree/tests/run" boot ${2:+"$2"} | sed -n 's/^passed  boot \([^ ]*\).*/\1/p' | sort | paste -sd ' ')
+	[ "$run" = "$3" ] || { echo "full '$1', word '$2': '$run' was run, not '$3'"; failed=1; }
+}
+turns "" "" "short_01"
+turns "" named "named_01"
+turns 1 "" "named_01 short_01"
+
 # A machine that a test has broken, and that does not even go down.
 cat >"$tree/scripts/vm-run" <<'EOF'
 #!/bin/bash
