@@ -60,7 +60,7 @@ modules=$(readlink -f "$folder/modules")
 ln -s "$modules"/{kernel,modules.order,modules.builtin,modules.builtin.modinfo} "$temp/modules/$release/"
 cp "build/$series/dm-qcow2.ko" "$temp/modules/$release/updates/"
 
-mkdir "$temp/boot"
+mkdir -p "$temp/boot" /lib/modules /boot
 echo CONFIG_RD_GZIP=y >"$temp/boot/config-$release"
 
 # pack TAB FILE: mkinitramfs, with our modules in the place of the host's.
