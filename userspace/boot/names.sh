@@ -30,11 +30,17 @@ free_name() {
 	done
 }
 
-# note: a file that is locked as long as the device is attached and not marked.
-note() { { command exec 7>"$run/$name.mount" && flock 7; } || die "$run/$name.mount: cannot be locked"; }
+# note: a file that is locked as long as the device is attached and not marked. None for a name that somebody has.
+note() {
+	! is_device "$name" || return 0
+	{ command exec 7>"$run/$name.mount" && flock 7; } || die "$run/$name.mount: cannot be locked"
+	noted=yes
+}
 
 # forget: before the file is unlocked, so that nobody takes it for one of the dead.
 forget() {
+	[ -n "$noted" ] || return 0
 	rm -f "$run/$name.mount"
 	exec 7>&-
+	noted=
 }

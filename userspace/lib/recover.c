@@ -269,29 +269,30 @@ static int sweep(void)
 static int finish_mount(const char *name)
 {
 	struct dm_device dm;
-	int ret = dm_query(name, &dm);
+	int ret = 0, fd = run_lost_mount(name);
 
-	dm_release(&dm);
-	if (ret)	/* it was killed before there was one */
+	if (fd < 0)
 		return 0;
-	err_note("%s: detached what a mount that was killed had left", name);
-	return detach_device(name, true, 0);
+	if (!dm_query(name, &dm)) {
+		ret = detach_device(name, true, 0);
+		if (!ret)
+			err_note("%s: detached what a mount that was killed had left", name);
+	}
+	dm_release(&dm);
+	if (ret)
+		close(fd);
+	else
+		run_forget_mount(name, fd);
+	return ret;
 }
 
-static int sweep_mounts(void)
+static int finish_mounts(void)
 {
 	char **names = find_names(RUN_FOLDER, ".mount"), **next;
-	int ret = 0, error, fd;
+	int ret = 0, error;
 
 	for (next = names; next && *next; next++) {
-		fd = run_lost_mount(*next);
-		if (fd < 0)
-			continue;
 		error = finish_mount(*next);
-		if (!error)
-			run_forget_mount(*next, fd);
-		else
-			close(fd);
 		if (!ret)
 			ret = error;
 	}
@@ -336,7 +337,7 @@ static int recover_one(const char *name)
 	if (!ret && !device_get(name, &device))
 		find_states(&device);
 	device_release(&device);
-	return ret;
+	return ret ? ret : finish_mount(name);
 }
 
 /* What one that goes on has is not left behind. */
@@ -373,7 +374,7 @@ int recover_devices(const char *name)
 	error = sweep();
 	if (!ret)
 		ret = error;
-	error = sweep_mounts();
+	error = finish_mounts();
 	if (!ret)
 		ret = error;
 	error = find_what_is_left();

@@ -79,6 +79,10 @@ want "it is said: $(<out)" grep -q "guest: detached what a mount that was killed
 gone guestp1 guest
 want "nothing is left of it" [ -z "$(ls -A /run/qcow2ctl)" ]
 early KILL
+until ! pgrep -f "^/bin/sh .*qcow2ctl attach" >/dev/null; do sleep 0.1; done
+want "recover of the name" "$QCOW2CTL" recover guest
+gone guestp1 guest
+early KILL
 want "it can be detached" "$QCOW2CTL" detach guest
 want "attached by itself" "$QCOW2CTL" attach guest.qcow2 guest >/dev/null
 want "and stays then" "$QCOW2CTL" recover
