@@ -153,7 +153,11 @@ told "no file" 0 ''
 holds "no file, no units" absent out
 
 rm "$root/opt/sbin/qcow2ctl"
-holds "files are where they are looked for" [ "$(grep -c . installed)" = 13 ]
+expected=(/opt/lib/qcow2ctl/{entry.sh,mounted.sh,names.sh,qcow2-late,qcow2-tab} /usr/sbin/mount.qcow2
+	/opt/lib/systemd/{system-generators/qcow2-generator,system/{qcow2-attach@.service,qcow2setup.target}}
+	/opt/lib/udev/rules.d/{61-dm-qcow2,98-qcow2tab}.rules
+	/usr/share/initramfs-tools/{hooks/qcow2,scripts/local-{block,top}/qcow2})
+holds "files are where they are looked for" diff <(printf '%s\n' "${expected[@]/#/$root}" | sort) installed
 find "$root" -type f -exec sed -i "s|$root/opt/|/opt/|g" {} +
 DESTDIR=$root PREFIX=/opt "$TREE/scripts/install-boot" uninstall
 holds "uninstall: nothing is left" [ -z "$(find "$root" ! -type d)" ]
