@@ -18,13 +18,15 @@
  * if there is FOLDER/BASE.data, WORK/mutant.data is a copy of that.
  * It is attached read-write, or else read-only, or refused. VERDICT says what
  * has to become of it: opens, or fails, or either; one that opens may be refused
- * with a sentence that the plan allows:
+ * with a sentence that the plan allows. Where a cluster in use has the count 0
+ * (opens-uncounted) it may be given to a write, by QEMU as well:
  *
  *	allow NUMBER SENTENCE
- *	mutant NAME SECTORS SEED OPERATIONS BASE CHANGES opens|fails|either TABLE...
+ *	mutant NAME SECTORS SEED OPERATIONS BASE CHANGES opens|opens-uncounted|fails|either TABLE...
  *
  * Reads give the bytes of QEMU, or an error where QEMU has one. Writes may
- * fail; those that do not are there. What is not so is a line "# NAME: ...".
+ * fail; those that do not are there, unless a count is 0. What is not so is a
+ * line "# NAME: ...".
  */
 #define _GNU_SOURCE
 #include <stdbool.h>
@@ -48,7 +50,7 @@ static struct {
 	unsigned long long sectors;
 	uint64_t random;
 	unsigned int operations;
-	bool mutant, writable;
+	bool mutant, writable, uncounted;
 	uint64_t *sums;
 } image;
 static struct {
@@ -246,7 +248,7 @@ static void write_some(void)
 		memset(image.sums + sector, 0, count * 8);
 	found = read_sums(sector, count);
 	for (i = 0; i < count; i++) {
-		if (found[i] != image.sums[sector + i] && !of_this_write(found[i], sector, count)) {
+		if (found[i] != image.sums[sector + i] && !image.uncounted && !of_this_write(found[i], sector, count)) {
 			problem("sector %llu is not what was written", sector + i);
 			return;
 		}
@@ -409,6 +411,7 @@ static void line(char *text)
 	    sscanf(text + at, "%63s %ms %15s %n", base, &changes, verdict, &more) != 3))
 		give_up(text);
 	image.writable = image.operations;
+	image.uncounted = strstr(verdict, "-uncounted");
 	image.random = (seed + 1) * 0x9e3779b97f4a7c15ULL | 1;
 	image.sums = malloc(image.sectors * 8 + 8);
 	if (!image.sums)
